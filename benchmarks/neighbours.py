@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from coder_clip.evaluation.estimates import paired_mean_test, widened_test
 from coder_clip.evaluation.intervals import clear
-from coder_clip.evaluation.representation import knn_accuracy, retrieval_precision
+from coder_clip.evaluation.representation import neighbourhoods
 from coder_clip.phases.evaluation import FACTORS
 
 CASES = (
@@ -55,10 +55,10 @@ def results(
             shots += STEADY * rng.standard_normal(shots.shape)
             groups = torch.arange(len(scenes)).repeat_interleave(burst)
         features, truth = torch.from_numpy(shots).float(), labels.repeat(burst)
-        knn, nearest = knn_accuracy(features, truth, 5, 1, groups=groups)
+        (knn, nearest), r_precision = neighbourhoods(features, truth, 5, 1, groups=groups)
         found["knn"].append(knn.astype(np.float64))
         found["nearest"].append(nearest.astype(np.float64))
-        found["r_precision"].append(retrieval_precision(features, truth, groups))
+        found["r_precision"].append(r_precision)
     return found
 
 

@@ -303,7 +303,9 @@ def _draws(stage_one: StageOne, n_subsets: int, seed: int) -> list[NDArray[np.in
 
 
 def _chosen(stage_one: StageOne, chosen: str, counts: Sequence[int]) -> dict[int, Mask]:
-    """Count -> mask (M,) of the most diverse or most alike texts, for counts that leave a choice."""
+    """Count -> mask (M,) of the most diverse or most alike texts, for counts that leave a
+    choice.
+    """
     place = stage_one.in_proportion(stage_one.greedy[chosen])
     sizes = np.bincount(stage_one.group[stage_one.other])
     masks = {}

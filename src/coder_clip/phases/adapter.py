@@ -214,7 +214,9 @@ class ScoredSplit:
     clip: Tensor
 
     def without(self, ids: set[str]) -> ScoredSplit:
-        """The split without some images, shots that were drawn from it; UserError if none is left."""
+        """The split without some images, shots that were drawn from it; UserError if none is
+        left.
+        """
         kept = torch.tensor([image not in ids for image in self.images.ids])
         if kept.all():
             return self

@@ -114,7 +114,9 @@ def _on_validation(config: Config, val: SplitFeatures, texts: Texts) -> dict[str
 
 
 def baseline_scores(texts: Texts, x: Tensor, n_classes: int) -> dict[str, Tensor]:
-    """Scores (N, C) of images x (N, d) by each zero-shot method but CODER that these texts allow."""
+    """Scores (N, C) of images x (N, d) by each zero-shot method but CODER that these texts
+    allow.
+    """
     # Kinds of texts (`texts.sentences`): prompt, of the ensemble; attribute, with the name of the
     # class; attribute_alone, without it; sentence, a whole sentence as in CuPL. The names serve as
     # fallback for classes without such texts.

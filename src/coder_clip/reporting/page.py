@@ -171,7 +171,9 @@ def render(
 
 
 def metrics(results: Results) -> dict[str, dict[str, dict[str, float]]]:
-    """{data set: {model: {method: top-1}}} in the main setting; few-shot methods carry their shots."""
+    """{data set: {model: {method: top-1}}} in the main setting; few-shot methods carry their
+    shots.
+    """
     accuracies: dict[str, dict[str, dict[str, float]]] = {}
     for dataset, model in results:
         methods = results.main_methods(dataset, model)
@@ -287,7 +289,7 @@ def _named(results: Results, dataset: str) -> str:
 def _items(
     results: Results, image: Loader | None
 ) -> tuple[dict[str, list[_Item]], dict[str, list[str]]]:
-    """Section -> its tables and figures; and, for exhibits with nothing to show, reason -> titles."""
+    """Section -> its tables and figures; for exhibits with nothing to show, reason -> titles."""
     items: dict[str, list[_Item]] = {}
     silent: dict[str, list[str]] = {}
     for exhibit in EXHIBITS:

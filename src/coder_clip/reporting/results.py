@@ -117,7 +117,7 @@ class Results:
         return product(self.datasets, self.models)
 
     def shots_of(self, dataset: str) -> list[int]:
-        """Numbers of shots that a data set was run with, ascending; empty if it is zero-shot only."""
+        """Numbers of shots that a data set ran with, ascending; empty if it is zero-shot only."""
         return self.shots if dataset in self.few_shot else []
 
     # ---- documents and rows, one method for each phase
@@ -267,16 +267,6 @@ class Results:
         # SETTINGS ends with clean, so the last available one is nearest to clean
         return next((s for s in reversed(SETTINGS) if s in available), MAIN_SETTING)
 
-    @staticmethod
-    def rerank_that_looks(document: JsonObject) -> JsonObject | None:
-        """The entry of the rerank that compares classes, in `main_setting` or the setting nearest
-        to it; None if no setting compares any.
-
-        The clean setting may choose to rerank nothing.
-        """
-        methods = reversed(in_order(document["methods"]))
-        return next((m for m in methods if m["comparisons"]["all"]), None)
-
     # ---- why a part of the method has nothing to show in these results ("" if it has)
 
     def rerank_off(self, dataset: str, model: str) -> str:
@@ -306,7 +296,7 @@ class Results:
         documents = [self.rerank(*place) for place in self]
         if not any(d["pairs_with_texts"] for d in documents):
             return "no class pair has one-to-one texts"
-        some = any(self.rerank_that_looks(document) for document in documents)
+        some = any(m["comparisons"]["all"] for d in documents for m in d["methods"])
         return "" if some else "no setting reranks an image"
 
     @property

@@ -114,20 +114,6 @@ def test_the_ensemble_of_80_templates_is_class_weights_of_its_sentences(
         )
 
 
-def test_a_class_without_sentences_is_known_by_its_name() -> None:
-    """Otherwise a text set that lacks one class stops the run, or the names water down the
-    sentences of others.
-    """
-    sentences, names = features(3, 4, 1), features(2, 4, 2)
-    owner = torch.zeros(3, dtype=torch.int64)
-    weights = class_weights(sentences, owner, 2, fallback=(names, torch.arange(2)))
-    mean = [sum(unit(t.tolist())[j] for t in sentences) / 3 for j in range(4)]
-    assert weights[0].tolist() == pytest.approx(
-        unit(mean), abs=2 * grid_error(4) / math.hypot(*mean)
-    )
-    assert weights[1].tolist() == pytest.approx(unit(names[1].tolist()), abs=grid_error(4))
-
-
 @settings(deadline=None, max_examples=25)
 @given(
     n=sizes,
@@ -305,10 +291,3 @@ def test_adapters_are_the_written_equations(
                 assert logits[i, c].item() == pytest.approx(
                     clip[i, c].item() + alpha * votes, abs=1e-6 + alpha * beta * k * moved
                 )
-
-
-def test_a_constant_affinity_row_counts_as_near() -> None:
-    """Otherwise one shot, or shots that are copies of each other, turn logits into NaN."""
-    key = features(1, 4, 0)
-    adapter = RawAdapter.fit(torch.cat([key, key]), torch.tensor([0, 1]), n_classes=3)
-    assert adapter.affinity(features(3, 4, 1)).tolist() == [[1.0, 1.0]] * 3

@@ -23,7 +23,7 @@ from coder_clip.evaluation.representation import (
     changed_neighbours,
     knn_accuracy,
     map_rows,
-    retrieval_precision,
+    neighbourhoods,
     stratified_subset,
     telling_texts,
     tsne,
@@ -108,7 +108,7 @@ def test_retrieval_precision_is_a_plain_count(
     x = features(len(labels), d, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(representation, "CHUNK", 11 if small else 4_000_000)
-        got = retrieval_precision(x, labels)
+        got = neighbourhoods(x, labels, 1)[1]
     for i, label in enumerate(labels):
         others = labels.count(label) - 1
         if not others:
@@ -122,12 +122,13 @@ def test_perfect_and_single_class_features() -> None:
     """Otherwise the best possible features do not reach 1, or one class alone divides by zero."""
     x, labels = torch.eye(3)[[0, 0, 1, 1, 2, 2]], torch.tensor([0, 0, 1, 1, 2, 2])
     assert knn_accuracy(x, labels, 1)[0].all()
-    assert retrieval_precision(x, labels).tolist() == [1.0] * 6
-    assert retrieval_precision(x[:4], [5] * 4).tolist() == [1.0] * 4
+    assert neighbourhoods(x, labels, 1)[1].tolist() == [1.0] * 6
+    assert neighbourhoods(x[:4], [5] * 4, 1)[1].tolist() == [1.0] * 4
     assert knn_accuracy(x[:4].half(), [5] * 4, 99)[0].all()
-    assert len(knn_accuracy(x[:0], [], 3)[0]) == len(retrieval_precision(x[:0], [])) == 0
+    (none,), nothing = neighbourhoods(x[:0], [], 3)
+    assert len(none) == len(nothing) == 0
     with pytest.raises(UserError, match="row 0 holds NaN"):
-        retrieval_precision(torch.full((2, 2), math.nan), [0, 0])
+        neighbourhoods(torch.full((2, 2), math.nan), [0, 0], 1)
 
 
 @settings(deadline=None)

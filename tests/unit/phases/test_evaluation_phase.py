@@ -16,7 +16,7 @@ from coder_clip.baselines.linear_maps import ShotStatistics, principal_axes, pro
 from coder_clip.datasets import FEATURE_SETS
 from coder_clip.datasets.entry import entry
 from coder_clip.evaluation.estimates import paired_mean_test, paired_test
-from coder_clip.evaluation.representation import knn_accuracy, retrieval_precision
+from coder_clip.evaluation.representation import knn_accuracy, neighbourhoods
 from coder_clip.foundation.artifacts import (
     Paths,
     read_json,
@@ -111,7 +111,7 @@ def test_the_neighbours_of_each_kind_of_feature_are_those_of_its_features(
     sizes = {"texts": len(every), "other_images": 42, "own_images": 42}
     assert document["controls"] == {**sizes, "whitening": strength}
     knn = {name: knn_accuracy(f, labels, 5, 1) for name, f in features.items()}
-    precision = {name: retrieval_precision(f, labels) for name, f in features.items()}
+    precision = {name: neighbourhoods(f, labels, 1)[1] for name, f in features.items()}
     quality = document["feature_quality"]
     assert [q["features"] for q in quality] == list(features)
     for q in quality:

@@ -142,7 +142,9 @@ def forest_row(
 
 
 def shown_places(results: Results) -> list[tuple[str, str]]:
-    """The (data set, model) of each column and panel; the mean over data sets has the name AVERAGE."""
+    """The (data set, model) of each column and panel; the mean over data sets has the name
+    AVERAGE.
+    """
     frame = judged(results)
     means = [(AVERAGE, model) for model in results.models if AVERAGE in set(frame["dataset"])]
     if counted(results):

@@ -22,7 +22,9 @@ CAPTION = (
 
 
 def table(results: Results) -> Table:
-    """Per-class accuracy of CLIP, CODER and the rerank: all classes in the CSV, the hardest shown."""
+    """Per-class accuracy of CLIP, CODER and the rerank: all classes in the CSV, the hardest
+    shown.
+    """
     parts = []
     for dataset, model in results:
         names = pd.Series(results.zero_shot(dataset, model)["classes"])

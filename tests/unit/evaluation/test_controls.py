@@ -7,9 +7,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import plain_controls as plain
 from coder_clip.evaluation.controls import (
+    STRENGTHS,
     Whitening,
     pooled,
     random_directions,
@@ -25,6 +28,16 @@ def products(features: np.ndarray) -> np.ndarray:
     """Cosines of all pairs."""
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     return np.asarray(unit @ unit.T)
+
+
+@given(st.sampled_from(STRENGTHS), st.integers(3, 40), st.integers(0, 99))
+def test_whitening_is_the_power_of_the_shrunk_covariance(
+    strength: float, n: int, seed: int
+) -> None:
+    val, x = rows(n, 6, seed), rows(9, 6, seed + 1)
+    found = Whitening.of(val)(x, strength).numpy()
+    expected = plain.whitened(x.numpy(), val.numpy(), strength)
+    assert products(found) == pytest.approx(products(expected), abs=1e-5)
 
 
 def test_full_whitening_leaves_no_direction_longer_than_another() -> None:

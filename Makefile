@@ -30,7 +30,10 @@ INSTALL = $(BIN)/python workflow/install.py
 # The distributions below packages/: photos, the executor for Slurm. Each is installed if its folder is here.
 PACKAGES := $(patsubst %/pyproject.toml,%,$(wildcard packages/*/pyproject.toml))
 PLUGINS := $(addprefix --editable ./,$(PACKAGES))
-SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $(ONLY_PRESENT)$(FETCH),--config $(if $(ONLY_PRESENT),only_present='$(ONLY_PRESENT)') $(if $(FETCH),fetch='$(FETCH)'))
+SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG)
+# Every program of a run reads these before the keys of the configuration.
+export CODER_CLIP_ONLY_PRESENT := $(or $(ONLY_PRESENT),$(CODER_CLIP_ONLY_PRESENT))
+export CODER_CLIP_FETCH := $(or $(FETCH),$(CODER_CLIP_FETCH))
 
 # In the locale C, a Python of a folder with an umlaut in its name does not start.
 ifneq ($(filter C POSIX,$(or $(LC_ALL),$(LC_CTYPE),$(LANG),C)),)
@@ -55,7 +58,7 @@ GO_ON_WITHOUT = { names=$$(ls $(FAILED) 2>/dev/null) && test "$$names" || exit 1
   reasons=$$(cd $(FAILED) && for name in $$names; do \
     echo "  $$name: $$(tail -n 1 $$name | sed 's/^coder-clip: error: //')"; done); export CODER_CLIP_ONLY_PRESENT=1 CODER_CLIP_FETCH=0; \
   echo; echo "could not be downloaded, so the run goes on without:" $$names; echo; \
-  $(BIN)/snakemake --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) || exit 1; \
+  $(BIN)/snakemake $(SETTINGS) || exit 1; \
   $(BIN)/coder-clip summary --config $(CONFIG); echo; \
   echo "left out, because they could not be downloaded (the same command tries again):"; echo "$$reasons"; exit 1; }
 

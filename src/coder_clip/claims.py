@@ -47,14 +47,11 @@ Evidence = Literal["zero_shot", "few_shot", "neighbours", "texts"]
 
 PAPER = "paper"
 REEVALUATION = "Herzog & Wang"
-NEWEST = "Goswami et al."
 CONTROLS = "this project"
 SOURCES = {
     PAPER: "Yi et al., CVPR 2024, with the section",
     CONTROLS: "controls that ask whether anything else than texts would do; a description by "
     "images is known as relative representations (Moschella et al., ICLR 2023)",
-    NEWEST: "“Cross-Modal Prototype Alignment and Mixing for Training-Free Few-Shot "
-    "Classification”, arXiv 2603.24528, which says that it is ahead of existing methods",
     REEVALUATION: "“Reevaluating the Intra-Modal Misalignment Hypothesis in CLIP”, CVPR 2026, "
     "which says that CODER and TIP-X do not win against simple classifiers of image features",
 }
@@ -99,9 +96,8 @@ class Claim:
         return self.evidence == "few_shot" or self.after == "discriminant"
 
     def stated(self, shots: int | None) -> str:
-        """The statement.
-
-        For a discriminant with the number of labelled images per class that it was fitted to.
+        """The statement; for a discriminant with the number of labelled images per class that it
+        was fitted to.
 
         Few-shot methods all have the same shots, which the table says once.
         """
@@ -392,16 +388,6 @@ CLAIMS = (
         "discriminant",
         "coder",
         "the neighbours by CODER are clearly better",
-    ),
-    Claim(
-        "mixed_prototypes_beat_adapter",
-        "Text-aligned mixed prototypes with a discriminant beat the CODER-Adapter",
-        NEWEST,
-        "few_shot",
-        "mixed_prototypes",
-        "coder_adapter",
-        ACCURACY,
-        "the CODER-Adapter is clearly better",
     ),
     *_control(
         "texts_beat_other_images",

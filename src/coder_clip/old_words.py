@@ -8,13 +8,25 @@ from __future__ import annotations
 
 SMOKE = "run 'snakemake smoke --profile workflow/profiles/slurm'"
 OLD_WORDS = {
+    "analogous_names": "table text_kinds has what analogous classes add",
+    "candidates": "figure rerank_threshold shows the rerank by its threshold",
+    "class_means": "leave it out",
     "coder-clip check --all-nodes": SMOKE,
     "coder-clip check --no-probe": "leave it out, because the check submits no job",
+    "coder-clip check --only-present": "set CODER_CLIP_ONLY_PRESENT=1 before the command",
     "coder-clip check --probe": SMOKE,
     "coder-clip check --propose": "fit the lines with SITE in workflow/profiles/slurm/config.yaml",
     "coder-clip check --wait": "leave it out, because the check waits for no node",
+    "coder-clip data check --root": "set CODER_CLIP_DATA=FOLDER before the command",
+    "coder-clip data get --root": "set CODER_CLIP_DATA=FOLDER before the command",
     "coder-clip merge": "take either side of dvc.lock, commit, pull and run (docs/sharing.md)",
     "coder-clip review": "git fetch, dvc metrics diff REF, git diff REF -- results/tables",
+    "coverage": "'comparisons' in rerank/MODEL/DATASET.json counts what has texts",
+    "hyperparameters": "'runs' in adapter/MODEL/DATASET/SHOTS.json has the values of every seed",
+    "isoclip": "compare with 'projected' or 'whitened'",
+    "mixed_prototypes": "use 'gda', whose discriminant it had",
+    "of": "give each set of texts a configuration with results of its own",
+    "top_ks": "leave it out; rerank.top_k is the number of classes that are compared",
     "shot_files": "leave it out",
     "structured": "leave it out",
 }

@@ -1,6 +1,5 @@
-"""The settings that are reported side by side, and every difference between them.
-
-And the constants that the authors published.
+"""The settings that are reported side by side, every difference between them, and the constants
+that the authors published.
 
 ``as_published`` keeps the bugs and the selection of the published code, ``corrected`` fixes the
 bugs and keeps the selection, ``clean`` also chooses nothing on test data. DIFFERENCES is the one

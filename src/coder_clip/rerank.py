@@ -196,16 +196,6 @@ def rerank_scores(x: Tensor, scores: Tensor, o: OneToOne, top_k: int = TOP_K) ->
     return Reranked(classes[:, 0], stage_two, softmax_gap(scores, classes), classes, values)
 
 
-def oracle(both: Reranked, reranked: Tensor, labels: Tensor) -> Tensor:
-    """Images that would be right with a second stage that never errs, (N,) bool: an upper bound.
-
-    A reranked image is right if its label is among the candidates; any other image, if stage one is
-    right. reranked: (N,) bool. labels: (N,), read only to count; nothing is predicted with them.
-    """
-    among = (both.classes == labels[:, None]).any(dim=1)
-    return torch.where(reranked, among, both.stage_one == labels)
-
-
 def rerank(
     x: Tensor, scores: Tensor, o: OneToOne, threshold: float = 0.1, top_k: int = TOP_K
 ) -> tuple[Tensor, Tensor]:

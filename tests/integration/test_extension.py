@@ -116,7 +116,12 @@ def test_an_exhibit_is_drawn_reported_and_named_by_the_help(extended: Work) -> N
     for name in ("tables/class_sizes.md", "tables/class_sizes.tex", "figures/class_sizes.pdf"):
         assert (extended.folder / "results/mine" / name).is_file()
     page = result(extended, "report.html")
-    order = ("table-zero_shot", "table-class_sizes", "figure-class_sizes", "table-candidates")
+    order = (
+        "table-zero_shot",
+        "table-class_sizes",
+        "figure-class_sizes",
+        "figure-rerank_threshold",
+    )
     places = [page.index(f'id="{item}"') for item in order]
     assert places == sorted(places), "ORDER is its place"
     for command in ("table", "figure"):
@@ -129,9 +134,7 @@ def test_a_published_data_set_is_checked_read_and_reported(extended: Work) -> No
     rows = pd.read_csv(extended.folder / "results/mine/tables/zero_shot.csv")
     assert {"clip", "coder"} <= set(rows[rows["dataset"] == "leaves"]["method"])
     assert "<td>CoOp&#39;s split</td>" in result(extended, "report.html")
-    said = extended.coder_clip(
-        "data", "check", "leaves", "--root", extended.folder / "data/published"
-    ).stdout
+    said = extended.coder_clip("data", "check", "leaves").stdout
     assert "leaves" in said
     wrong = extended.coder_clip("data", "check", "leavs", check=False)
     assert "did you mean 'leaves'?" in wrong.stderr

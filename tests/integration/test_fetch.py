@@ -78,7 +78,7 @@ def test_what_is_missing_is_fetched_and_nothing_runs_again(site: Site) -> None:
     assert not (site.work.folder / "data/published/.downloads").exists()
     asked = len(site.web.asked)
     assert "Nothing to be done" in site.snakemake(FEATURES)
-    assert "Nothing to be done" in site.snakemake(FEATURES, "--config", "fetch=false"), (
+    assert "Nothing to be done" in site.snakemake(FEATURES, CODER_CLIP_FETCH="0"), (
         "fetching is no input"
     )
     assert len(site.web.asked) == asked

@@ -17,7 +17,7 @@ from working_copy import Work, programs, working_copy
 
 pytestmark = pytest.mark.rest
 
-FLAG = ("--config", "only_present=true")
+FLAG = {"CODER_CLIP_ONLY_PRESENT": "1"}
 NAMED = "Left out, because they are not here: dtd."
 
 
@@ -45,7 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Work:
     refused = work.coder_clip("check", "--config", work.config, check=False)
     assert refused.returncode == 1
     assert "coder-clip data get dtd" in refused.stdout + refused.stderr
-    work.coder_clip("check", "--config", work.config, "--only-present")
+    work.coder_clip("check", "--config", work.config, **FLAG)
     make = ("make", "reproduce", f"BIN={programs()}")
     done = work.run(*make, f"CONFIG={work.config}", "ONLY_PRESENT=1")
     assert "eurosat" in done.stdout
@@ -62,21 +62,24 @@ def test_the_rest_runs_and_what_is_not_here_is_named(run: Work) -> None:
     assert NAMED in (results / "report.html").read_text(encoding="utf-8")
 
 
-def plan(work: Work, *arguments: str, check: bool = True) -> str:
+def plan(work: Work, *arguments: str, check: bool = True, **more: str) -> str:
     command = [sys.executable, "-m", "snakemake", "--configfile", work.config, *arguments]
-    done = work.run(*command, "--dry-run", "--cores", "1", check=check)
+    done = work.run(*command, "--dry-run", "--cores", "1", check=check, **more)
     return done.stdout + done.stderr
 
 
-def test_the_flag_is_also_snakemakes(run: Work, root: Path) -> None:
-    assert "Nothing to be done" in plan(run, *FLAG)
-    assert "images of dtd" in plan(run)
-    assert "images of dtd" in plan(run, "--config", "only_present=false")
-    assert "Left out, because they are not here: dtd" in plan(run, "--config", "only_present=yes")
-    assert "Left out" not in plan(run)
-    assert "with --config: the jobs read the file" in plan(run, "--config", "shots=3", check=False)
-    said = plan(run, "--config", "only_present=perhaps", check=False)
-    assert "--config only_present: 'perhaps' is neither" in said
+def test_the_variable_switches_every_program(run: Work, root: Path) -> None:
+    said = plan(run, **FLAG)
+    assert "Nothing to be done" in said
+    assert "Left out, because they are not here: dtd" in said
+    without = plan(run, CODER_CLIP_ONLY_PRESENT="false")
+    assert "images of dtd" in without
+    assert "Left out" not in without
+    refused = plan(run, "--config", "only_present=true", check=False)
+    assert "with --config: the jobs read the file" in refused
+    assert "set CODER_CLIP_ONLY_PRESENT" in refused
+    said = plan(run, check=False, CODER_CLIP_ONLY_PRESENT="perhaps")
+    assert "CODER_CLIP_ONLY_PRESENT: 'perhaps' is neither" in said
 
 
 def test_a_run_without_the_flag_stops_before_the_first_job(run: Work) -> None:
@@ -93,7 +96,7 @@ def test_a_run_without_the_flag_stops_before_the_first_job(run: Work) -> None:
 def test_data_sets_that_come_later_are_taken_in(run: Work, root: Path) -> None:
     """The tables grow, and what is there keeps its numbers."""
     plant("dtd", root, 1)
-    said = plan(run, *FLAG)
+    said = plan(run, **FLAG)
     shutil.rmtree(root / "dtd")
     assert "images of dtd" in said
     for rule in ("list_images", "classify", "fit_adapters", "tables"):

@@ -132,7 +132,7 @@ def nothing(work: Work) -> None:
             "def nobody_calls(x):\n    return x\n\n\ndef shown(",
         ),
         ("errors.py", "\n\n\n", "\n\n\n\n\n"),
-        ("pipeline/config.py", "def switched(", "# a remark\ndef switched("),
+        ("pipeline/config.py", "def _switched(", "# a remark\ndef _switched("),
     ):
         text(f"src/coder_clip/{path}", old, new)(work)
 
@@ -187,7 +187,6 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
     "a threshold of the grid": (set_("rerank.thresholds", [0.0, 0.3, 1.0]), {"rerank_top": 2}),
     "the widest threshold": (set_("rerank.thresholds", [0.0, 0.3, 0.5]), PAIRS),
     "top k": (set_("rerank.top_k", 3), PAIRS),
-    "other numbers of candidates": (set_("rerank.top_ks", [2, 4]), {"rerank_top": 2}),
     "a data set's threshold": (set_("datasets.shapes.threshold", 0.2), {"rerank_top": 1}),
     "rounds": (set_("adapter.rounds", 1), {"fit_adapters": 4}),
     "a method less": (

@@ -112,7 +112,7 @@ def test_from_a_language_model_to_the_report(made: Work, server: Server) -> None
     }
     assert 0 < pairs["provenance"]["pairs"]["share_of_comparisons"] < 1
     reranked = read(made, "rerank/mini/shapes.json")["methods"]
-    assert any(m["looked_at"] and 0 < m["coverage"] < 1 for m in reranked)
+    assert any(0 < m["comparisons"]["with_text"] < m["comparisons"]["all"] for m in reranked)
     assert (made.folder / "results/report.html").stat().st_size > 10_000
     assert set(server.paid.values()) == {1}
 

@@ -63,7 +63,7 @@ def made(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, 
         pytest.skip(f"no published features in {shared}")
     work = working_copy(tmp_path_factory.mktemp("true_clip") / "copy", CONFIGURATION)
     with serve() as web:
-        web.files = Served(shared)
+        web.files = Served(shared, lost="/caches/oxford_flowers/")
         change_addresses(work.folder, web.url)
         first = work.snakemake(check=False)
         assert first.returncode

@@ -55,7 +55,6 @@ WIDE: dict[str, Any] = changed(
         "mini": {"model": "local-dir:data/mini", "precision": "fp64"},
         "twin": {"model": "local-dir:data/mini", "precision": "fp64"},
     },
-    rerank__top_ks=[2, 3],
     adapter__shots=[1, 2],
     evaluation__text_counts=[1, 2],
 )
@@ -299,7 +298,6 @@ CHANGES: dict[str, Change] = {
     "methods in another order": reordered("adapter", "methods"),
     "settings in another order": reordered("settings"),
     "numbers of texts in another order": reordered("evaluation", "text_counts"),
-    "sizes of the rerank in another order": reordered("rerank", "top_ks"),
     "templates in another order": reordered("datasets", "marks", "templates"),
     "another template": configured(datasets__dots__templates={"name": "a picture of {class}"}),
     "another title": configured(title="another title"),

@@ -41,12 +41,11 @@ FEATURES = {
     "coder": 0.05,
     "projected": 0.03,
     "discriminant": 0.09,
-    "isoclip": 0.04,
     **{"other_images": -0.15, "own_images": -0.06, "rotated_texts": -0.11},
     **{"random_directions": 0.001, "centred": 0.01, "whitened": 0.02, "projected_images": -0.02},
 }  # gain in neighbours
 # controls -> what they are compared with
-CONTROLS = {f: "coder" for f in list(FEATURES)[5:-1]} | {"projected_images": "projected"}
+CONTROLS = {f: "coder" for f in list(FEATURES)[4:-1]} | {"projected_images": "projected"}
 GAIN = {
     **{"clip": 0.0, "clip_ensemble": 0.012, "clip_templates": 0.006, "random_words": 0.004},
     **{"description": 0.02, "attributes_alone": 0.01, "coder": 0.045},
@@ -279,7 +278,7 @@ class Fake:
 
     def _rerank(self, dataset: str, model: str, base: float, rng: np.random.Generator) -> None:
         out = Paths(self.root).rerank(model, dataset)
-        methods, sweep, candidates, pairs, rows = [], [], [], [], []
+        methods, sweep, rows = [], [], []
         for s in self.settings:
             before = base + GAIN["coder"] - 0.012 * (s == "as_published")
             gain = 0.018 * self.reranked
@@ -287,37 +286,20 @@ class Fake:
             threshold = (0.3 if self.reranked else 0.0) if s == "clean" else 0.1
             after = before + gain * 4 * threshold * (1 - threshold)
             m = self._method("coder_rerank", s, after, base)
-            methods.append(
-                {**m, "threshold": threshold, "looked_at": looked_at, **self._coverage(looked_at)}
-            )
+            m |= {"threshold": threshold, "looked_at": looked_at}
+            m["comparisons"] = {"all": 10 * looked_at, "with_text": 9 * looked_at}
+            some = 7 * (self.reranked and len(self.classes) > 1)
+            methods.append({**m, "against_stage_one": {"fixed": some, "broke": some // 2}})
             for t in np.linspace(0, 1, 21).round(2).tolist():
                 accuracy = before + gain * 4 * t * (1 - t)
                 count = int(len(self.ids) * t**1.5) if self.reranked else 0
                 sweep.append(
                     {"setting": s, "threshold": t, "accuracy": accuracy, "looked_at": count}
                 )
-            for k in sorted({min(k, len(self.classes)) for k in (2, 3, 5, 10)}):
-                for gate, count in (("in_use", looked_at), ("open", len(self.ids))):
-                    point = {"setting": s, "top_k": k, "gate": gate, "looked_at": count}
-                    point |= {
-                        "accuracy": _share(after - 0.002 * k),
-                        "oracle": _share(after + 0.02 * k),
-                    }
-                    candidates.append(
-                        {**point, "coverage": 0.9 if count and len(self.classes) > 1 else None}
-                    )
-            if self.reranked and len(self.classes) > 1:
-                for k in range(min(7, len(self.classes) - 1)):
-                    fixed = [f"test/{k + 1}/{i:04}.png" for i in range(min(7 - k, self.per_class))]
-                    broke = [f"test/{k}/{i:04}.png" for i in range(min(k // 2, self.per_class))]
-                    counts = {"fixed": len(fixed), "broke": len(broke)}
-                    ids = {"fixed_ids": fixed, "broke_ids": broke}
-                    pairs.append({"setting": s, "a": k, "b": k + 1, **counts, **ids})
             columns = self._predictions("coder_rerank", s, after, rng)
             rows.append({**columns, "looked_at": [False] * len(self.ids)})
         write_parquet(out, joined(rows))
-        what = {"classes": list(self.classes), "methods": methods, "sweep": sweep, "pairs": pairs}
-        what["candidates"] = candidates
+        what = {"classes": list(self.classes), "methods": methods, "sweep": sweep}
         what["flaws"] = [
             {
                 "flaw": flaw,
@@ -343,37 +325,6 @@ class Fake:
         what["validation"] = self._validation(methods)
         self._document(out, "rerank", dataset, model, what)
 
-    def _coverage(self, looked_at: int) -> dict[str, Any]:
-        if not looked_at:
-            nothing = {"all": 0, "every_pair": 0, "some": 0, "none": 0}
-            none = {
-                "coverage": None,
-                "coverage_curve": [],
-                "comparisons": {"all": 0, "with_text": 0},
-            }
-            return {
-                **none,
-                "decisions": nothing,
-                "compared_pairs": {"different": 0, "with_text": 0},
-            }
-        some = looked_at // 5
-        curve = [
-            {"pairs": n, "comparisons": 0.3 + 0.02 * n, "decisions": 0.02 * n}
-            for n in (1, 4, 15, 30)
-        ]
-        return {
-            "coverage": 0.9,
-            "comparisons": {"all": 10 * looked_at, "with_text": 9 * looked_at},
-            "decisions": {
-                "all": looked_at,
-                "every_pair": looked_at - some,
-                "some": some,
-                "none": 0,
-            },
-            "compared_pairs": {"different": 30, "with_text": 27},
-            "coverage_curve": curve,
-        }
-
     def _adapter(
         self, dataset: str, model: str, shots: int, base: float, rng: np.random.Generator
     ) -> None:
@@ -394,9 +345,8 @@ class Fake:
                         "alpha": 1.3,
                         "beta": 2.0 * seed,
                     }
-                    run["selected"] = "searched"
                     if method in NOTHING_TO_TUNE:
-                        run |= {"alpha": None, "beta": None, "selected": "none"}
+                        run |= {"alpha": None, "beta": None}
                     columns = self._predictions(method, setting, a, rng)
                     rows.append({**columns, "seed": [seed] * len(self.ids)})
                     runs.append({**run, "val_accuracy": a, "test_accuracy": a})
@@ -441,19 +391,11 @@ class Fake:
                     "count": n,
                     "draw": d,
                     "accuracy": base + 0.02 * np.log2(1 + n) + 0.01 * rng.random(),
-                    "texts": n,
-                    "diversity": 0.8 + 0.01 * d if n > 1 and len(self.classes) > 1 else None,
                 }
                 for n, d in counts
             ],
             "text_choices": [
-                {
-                    "count": n,
-                    "chosen": c,
-                    "accuracy": base + gain,
-                    "texts": n,
-                    "diversity": 0.8 - gain,
-                }
+                {"count": n, "chosen": c, "accuracy": base + gain}
                 for n in (2, 4)
                 for c, gain in (("diverse", 0.03), ("alike", -0.02))
                 if len(self.classes) > 1
@@ -469,21 +411,6 @@ class Fake:
             ],
             "text_tests": self._text_tests(),
             "neighbour_tests": self._neighbour_tests(),
-            "class_means": [
-                {"variant": "stage_one", "accuracy": _share(base)},
-                {
-                    "variant": "renormalised",
-                    "accuracy": _share(base + 0.01),
-                    "against_stage_one": self._paired(0.01),
-                },
-            ],
-            "analogous_names": {
-                "texts": 3,
-                "before": _share(base),
-                "after": _share(base - 0.01),
-                **self._paired(-0.01),
-                "names": {},
-            },
             "controls": {"texts": 40, "other_images": 40, "own_images": 30, "whitening": 0.5},
             "corrections": self._corrections(),
             "broken": self._corrections(swapped=True),
@@ -505,13 +432,9 @@ class Fake:
         return {f: gain for f, gain in FEATURES.items() if self.shots or f != "discriminant"}
 
     def _text_tests(self) -> list[dict[str, Any]]:
-        choice = {"test": "diverse_against_alike", "counts": [2, 4], **self._paired(0.05)}
+        choice = {"test": "diverse_against_alike", **self._paired(0.05)}
         return [
-            {
-                "test": "all_against_few",
-                "texts_per_class": {"few": 2.0, "all": 5.0},
-                **self._paired(0.043),
-            },
+            {"test": "all_against_few", **self._paired(0.043)},
             *[choice] * (len(self.classes) > 1),
             {"test": "kind", "kind": "attribute", **self._paired(0.024)},
             {"test": "kind", "kind": "analogous", **self._paired(-0.004)},

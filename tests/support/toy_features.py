@@ -43,13 +43,6 @@ KINDS = {  # kind -> texts a class
 
 
 ENCODER = {"model": "made up", "pretrained": ""}
-PROJECTIONS = ("image_projection", "text_projection")
-
-
-def projections() -> list[Tensor]:
-    """The last linear layers of the two towers: (WIDTH, 11) and (WIDTH, 9)."""
-    rng = np.random.default_rng(8)
-    return [torch.from_numpy(rng.normal(size=(WIDTH, n))).float() for n in (11, 9)]
 
 
 class Toy:
@@ -64,7 +57,7 @@ class Toy:
                 "datasets": {"toy": {"root": "toy", "threshold": 0.3}},
                 "models": {"m": {"model": "hf-hub:a/b"}},
                 "settings": ["as_published", "clean"],
-                "rerank": {"top_k": TOP, "thresholds": GRID, "top_ks": [2, 5, 9]},
+                "rerank": {"top_k": TOP, "thresholds": GRID},
                 "adapter": {
                     **{"methods": ["tip_adapter", "coder_adapter"], "initial": [2.0, 30.0]},
                     **{"shots": [2], "seeds": [1, 2]},
@@ -142,7 +135,6 @@ class Toy:
             "template_weights": torch.stack([self.texts["prompt", c][0] for c in range(N_CLASSES)]),
             "random_words": self.random_words,
             "imagenet_names": torch.eye(WIDTH),
-            **dict(zip(PROJECTIONS, projections(), strict=True)),
         }
         sentences = [f"{kind} {c} {i}" for i, (kind, c, _) in enumerate(rows)]
         head = {**meta, "text": sentences, "kind": [kind for kind, _, _ in rows]}

@@ -74,13 +74,13 @@ def place(shared: Path, root: Path, names: Iterable[str]) -> None:
 
 
 class Served(dict[str, bytes]):
-    """Files of a `web.Web`, read when they are asked for."""
+    """Files of a `web.Web`, read when they are asked for. lost: a part of paths that it lacks."""
 
-    def __init__(self, shared: Path) -> None:
-        self.shared = shared
+    def __init__(self, shared: Path, lost: str) -> None:
+        self.shared, self.lost = shared, lost
 
     def get(self, path: str, default: bytes | None = None) -> bytes | None:  # type: ignore[override]
-        return content(self.shared, path)
+        return None if self.lost in path else content(self.shared, path)
 
 
 def main(port: int) -> None:

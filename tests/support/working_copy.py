@@ -106,7 +106,7 @@ SHAPES_ALONE: dict[str, Any] = {  # every key of config/reproduce.yaml, one data
     "models": ["mini"],
     "settings": ["as_published", "corrected", "clean"],
     "features": {"batch_size": 64, "threads": 1, "shards": 1, "on_error": "fail"},
-    "rerank": {"top_k": 5, "top_ks": [2], "thresholds": [0.0, 0.1, 1.0]},
+    "rerank": {"top_k": 5, "thresholds": [0.0, 0.1, 1.0]},
     "adapter": {
         "methods": ["tip_adapter", "coder_adapter"],
         "shots": [1],

@@ -13,8 +13,8 @@ from torch import Tensor
 import reference
 from coder_clip.errors import UserError
 from coder_clip.neighbors import compute_dtype, l2_normalize
-from coder_clip.phases.rerank import gates
-from coder_clip.rerank import OneToOne, oracle, rerank, rerank_scores
+from coder_clip.phases.rerank import comparisons
+from coder_clip.rerank import OneToOne, rerank, rerank_scores
 
 torch.set_num_threads(1)
 
@@ -115,31 +115,26 @@ def test_features_of_any_length_pick_the_same(seed: int, dtype: torch.dtype, len
         assert torch.equal(both.stage_two, both.stage_one)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(st.integers(0, 10**6), st.sampled_from([1, 2, 4, 8]), st.sampled_from([1, 2, 3, 5, 10]))
-def test_an_oracle_is_right_where_the_label_is_among_the_candidates(
-    seed: int, n_classes: int, top: int
+@pytest.mark.parametrize(
+    ("both_ways", "one_way", "classes", "expected"),
+    [
+        ([(0, 1), (1, 2), (0, 2)], [], [[0, 1, 2], [2, 1, 0], [4, 3, 0], [1, 0, 4]], (12, 7)),
+        ([], [(0, 1)], [[0, 1, 2]], (3, 0)),
+        ([(0, 1)], [], [[0], [1]], (0, 0)),
+    ],
+    ids=["some pairs have texts", "texts on one side decide nothing", "one class"],
+)
+def test_comparisons_with_texts_are_counted(
+    both_ways: list[tuple[int, int]],
+    one_way: list[tuple[int, int]],
+    classes: list[list[int]],
+    expected: tuple[int, int],
 ) -> None:
-    """What a better second stage could gain would be told too high or too low."""
-    x, scores, texts, threshold, _ = problem(seed, n_classes, 9, torch.float64)
-    labels = torch.from_numpy(np.random.default_rng(seed).integers(0, n_classes, 9))
-    both = rerank_scores(x, scores, OneToOne(texts, n_classes), top)
-    behind, without = gates(both, threshold, labels, OneToOne(texts, n_classes))
-    looked_at = both.gap < threshold
-    right = []
-    for i, label in enumerate(labels.tolist()):
-        best = reference.candidates(scores[i].double().numpy(), top)
-        right.append(label in best[: top if looked_at[i] else 1])
-    assert oracle(both, looked_at, labels).tolist() == right
-    assert behind["oracle"]["value"] == pytest.approx(np.mean(right))
-    predictions, _ = rerank(x, scores, OneToOne(texts, n_classes), threshold, top)
-    assert behind["accuracy"]["value"] == pytest.approx(
-        (predictions == labels).double().mean().item()
-    )
-    assert (behind["looked_at"], without["looked_at"]) == (int(looked_at.sum()), 9)
-    assert behind["accuracy"]["value"] <= behind["oracle"]["value"] <= without["oracle"]["value"]
-    if top >= n_classes:
-        assert without["oracle"]["value"] == 1
+    """A rerank without texts for what it compares would not be told from one that works."""
+    sides = [*both_ways, *((b, a) for a, b in both_ways), *one_way]
+    o = OneToOne({pair: torch.ones(1, 2) for pair in sides}, n_classes=5)
+    counts = comparisons(torch.tensor(classes), o)
+    assert (counts["all"], counts["with_text"]) == expected
 
 
 def test_one_sided_pair_counts_nothing() -> None:

@@ -31,14 +31,7 @@ if "--containerize" in sys.argv:
 from coder_clip.pipeline import phase_list
 from coder_clip.pipeline import resources as work
 from coder_clip.foundation.artifacts import Paths
-from coder_clip.pipeline.config import (
-    FETCH,
-    LEFT_OUT,
-    ONLY_PRESENT,
-    known_folders,
-    load_config,
-    switched,
-)
+from coder_clip.pipeline.config import LEFT_OUT, known_folders, load_config
 from coder_clip.datasets.published import data_root
 from coder_clip.pipeline.absent import to_download
 from coder_clip.errors import UserError
@@ -46,25 +39,18 @@ from coder_clip.texts import sets as text_sets
 from snakemake.exceptions import WorkflowError
 
 _configfiles = [str(f) for f in workflow.config_settings.configfiles]
-_given = dict(workflow.config_settings.config)
-_switches = {name: str(_given.pop(name, "")) for name in ("only_present", "fetch")}
-if _given:
+if workflow.config_settings.config:
     raise WorkflowError(
-        "change values in the configuration file, not with --config: the jobs read the file"
-        " (only only_present=true and fetch=true can be given here)"
+        "change values in the configuration file, not with --config: the jobs read the file;"
+        " for only_present and fetch set CODER_CLIP_ONLY_PRESENT or CODER_CLIP_FETCH before the"
+        " command"
     )
-for _variable, _said in zip((ONLY_PRESENT, FETCH), _switches.values()):
-    if _said:  # the jobs read it, too
-        os.environ[_variable] = _said
 if len(_configfiles) > 1:
     raise WorkflowError(f"name one configuration file, not {len(_configfiles)}")
 CONFIG_FILE = _configfiles[0] if _configfiles else "config/reproduce.yaml"
 if Path(CONFIG_FILE).resolve().is_relative_to(Path.cwd()):
     CONFIG_FILE = os.path.relpath(CONFIG_FILE)
 try:
-    for _name, _said in _switches.items():
-        if (_name, _said) != ("fetch", "strict"):
-            switched(f"--config {_name}", _said)
     CONFIG = load_config(CONFIG_FILE)
 except UserError as error:
     sys.exit(f"coder-clip: error: {error}")
@@ -94,8 +80,6 @@ if _image := os.environ.get("CODER_CLIP_CONTAINER"):
 
 PATHS = Paths(CONFIG.results)
 DATASETS = list(CONFIG.datasets)
-# and those whose images others have
-NAMED = list(dict.fromkeys([*DATASETS, *map(CONFIG.images_of, DATASETS)]))
 MODELS = list(CONFIG.models)
 SPLITS = ["shots", "val", "test"]  # of image features
 SHOTS = list(CONFIG.adapter.shots)
@@ -116,7 +100,7 @@ JOB_PROGRAM = "src/coder_clip/cli/job.py"  # certifies what the command of a job
 
 
 CONSTRAINTS = {
-    "dataset": "|".join(map(re.escape, NAMED)),
+    "dataset": "|".join(map(re.escape, DATASETS)),
     "model": "|".join(map(re.escape, MODELS)),
     "split": "|".join(SPLITS),
     "shots": "|".join(map(str, SHOTS)),
@@ -175,7 +159,7 @@ def forget_fetched(folder):
     """
     shutil.rmtree(folder / "failed", ignore_errors=True)
     for name in to_fetch():
-        (folder / "images" / CONFIG.images_of(name)).unlink(missing_ok=True)
+        (folder / "images" / name).unlink(missing_ok=True)
     for name in MODELS:
         note = folder / "weights" / name
         if note.is_file() and note.read_text() != weights_note(name):
@@ -184,14 +168,6 @@ def forget_fetched(folder):
 
 def encoder_files(wildcards):
     return [str(file) for file in CONFIG.models[wildcards.model].files]
-
-
-def same_images(wildcards):
-    """Features of the same images, which are encoded once: with them the store has all of them."""
-    first = CONFIG.counted_as(wildcards.dataset)
-    if first == wildcards.dataset:
-        return []
-    return [PATHS.image_features(wildcards.model, first, s) for s in SPLITS]
 
 
 def encoded_shots(wildcards):

@@ -50,8 +50,7 @@ checkpoint fetch_weights:
 def fetched_images(wildcards):
     """Wait for the images of a data set, where this run downloads them."""
     if wildcards.dataset in TO_FETCH:
-        images = CONFIG.images_of(wildcards.dataset)
-        checkpoints.fetch_images.get(dataset=images)
+        checkpoints.fetch_images.get(dataset=wildcards.dataset)
     return []
 
 

@@ -13,7 +13,6 @@ if CONFIG.features.shards == 1:
             fetched_weights,
             fetched_images,
             corrections_file,
-            same_images,
         output:
             [PATHS.image_features("{model}", "{dataset}", s) for s in SPLITS],
         log:
@@ -47,7 +46,6 @@ else:
             fetched_weights,
             fetched_images,
             corrections_file,
-            same_images,
         output:
             [
                 PATHS.image_shard("{model}", "{dataset}", s, "{shard}", "{shards}")

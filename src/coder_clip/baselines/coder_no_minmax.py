@@ -46,9 +46,8 @@ class PlainCoder:
         return cls(weights, texts_gram, labels.to(torch.int64), n_classes)
 
     def affinity(self, x: Tensor) -> Tensor:
-        """CODER(x)·CODER(y) / ‖CODER(x)‖‖CODER(y)‖
-
-        Of images x (N, d) and shots y -> (N, K) in [−1, 1].
+        """CODER(x)·CODER(y) / ‖CODER(x)‖‖CODER(y)‖ of images x (N, d) and shots y: (N, K) in [−1,
+        1].
 
         Computed as x·G·y / √(x·G·x · y·G·y), G = TᵀT, in float64: CODERs point nearly the same way
         and differ in the last digits.

@@ -1,6 +1,5 @@
-"""The interface of few-shot methods.
-
-Their input, what a fitted one can do, and how to find one by name.
+"""The interface of few-shot methods: their input, what a fitted one can do, and how to find one by
+name.
 
 Each method is fitted and searched alone, so that adding one changes no other's numbers.
 """
@@ -38,9 +37,8 @@ class OfTexts:
 
 @dataclass(frozen=True)
 class FewShotInputs:
-    """The input of a method.
-
-    One seed's shots, CLIP's class weights, texts of a setting, and validation images.
+    """The input of a method: one seed's shots, CLIP's class weights, texts of a setting and
+    validation images.
 
     cache: (K, d) raw shot features, the mean over augmented views; views: (K, E, d) unit, one by
     one, None if no method needs them; labels: (K,). weights: (C, d). texts: kind -> features (M, d)

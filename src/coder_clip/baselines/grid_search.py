@@ -44,9 +44,8 @@ def best_weight(
     clip_logits: Tensor,
     labels: Tensor,
 ) -> Point:
-    """The α for which clip_logits + α · scores has the best accuracy, the smallest of the best.
-
-    0 if no image is right with any α.
+    """The α for which clip_logits + α · scores has the best accuracy, the smallest of the best; 0
+    if no image is right with any α.
 
     scores: of images (n, d) -> (n, C) float64, all finite; alphas: rising; x: (N, d); clip_logits:
     (N, C); labels: (N,).

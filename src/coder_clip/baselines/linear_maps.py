@@ -1,6 +1,5 @@
-"""Linear maps of image features that several methods share.
-
-The within-class statistics of shots, and projections.
+"""Linear maps of image features that several methods share: within-class statistics of shots, and
+projections.
 
 Eigenvectors and solutions of linear systems differ between processors in their last bits, so
 nothing that is computed here may end in an artefact as a number. Decisions may: the arg max of
@@ -75,9 +74,8 @@ class ShotStatistics:
         return self.counts.bool()
 
     def whiten(self, x: Tensor) -> Tensor:
-        """Centre images x on the mean of all samples and whiten them: (N, d) float64.
-
-        The whitening is by the shrunk covariance of the classes.
+        """Centre images x on the mean of all samples and whiten them by the shrunk covariance of
+        the classes: (N, d) float64.
 
         The inner product of two rows is (x − m)ᵀ Σ⁻¹ (y − m) up to a factor: the space in which a
         linear discriminant of the shots compares images. Only for samples that have a covariance.
@@ -94,9 +92,8 @@ class ShotStatistics:
 
 
 def principal_axes(texts: Tensor) -> Tensor:
-    """The first d/2 principal components of unit texts (M, d): (r, d) float64.
-
-    About the mean of the texts; orthonormal rows.
+    """The first d/2 principal components of unit texts (M, d) about their mean: (r, d) float64,
+    orthonormal rows.
 
     r: d/2 rounded down, at least 1; fewer where the texts span fewer components, and 0 if all texts
     are equal.

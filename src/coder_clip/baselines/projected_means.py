@@ -73,9 +73,8 @@ class ProjectedMeans:
         return Point()
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
-        """100 × cosine of projected images x (N, d) and class means -> (N, C) float64.
-
-        -inf for a class without a shot.
+        """100 × cosine of projected images x (N, d) and class means, -inf for a class without a
+        shot: (N, C) float64.
 
         CLIP's logits are not used.
         """

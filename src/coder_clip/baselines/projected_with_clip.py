@@ -30,9 +30,8 @@ class ProjectedWithClip(AddedScores):
     model: ProjectedMeans
 
     def scores(self, x: Tensor) -> Tensor:
-        """100 × cosine of projected images x (N, d) and class means -> (N, C) float64.
-
-        0 for a class without a shot.
+        """100 × cosine of projected images x (N, d) and class means, 0 for a class without a shot:
+        (N, C) float64.
         """
         return self.model.cosines(x).masked_fill(~self.model.has_shot.to(x.device), 0.0)
 

@@ -47,9 +47,8 @@ def published_grid(dataset: str) -> tuple[Span, Span, int]:
 
 
 def unit_keys(cache: Tensor) -> Tensor:
-    """Shot features as unit rows (K, d).
-
-    From raw ones (K, d), or (E, K, d) of E augmented views, which are averaged.
+    """Shot features as unit rows (K, d), from raw ones (K, d), or (E, K, d) of E augmented views,
+    which are averaged.
     """
     features = cache.to(compute_dtype(cache))
     return l2_normalize(features.mean(dim=0) if features.ndim == 3 else features, "shot features")

@@ -131,9 +131,8 @@ class TipX:
         return ((part, shots.rows(near) - 1, shots.rows(far)) for part, (near, far) in runs)
 
     def _divergence(self, x: Tensor) -> Tensor:
-        """KL(s_i ‖ S_j) of unit images (n, d) -> (n, K).
-
-        By two matrix products instead of n × K × C numbers.
+        """KL(s_i ‖ S_j) of unit images (n, d) -> (n, K), by two matrix products instead of n × K ×
+        C numbers.
         """
         logs = _signatures(x, self.weights)
         shares = logs.exp()

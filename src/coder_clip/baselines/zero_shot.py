@@ -57,9 +57,8 @@ def description_scores(
 
 
 def mean_scores(x: Tensor, means: Tensor) -> Tensor:
-    """100 × mean cosine of images x (N, d) and the texts of each class: (N, C).
-
-    From the means of the texts (C, d).
+    """100 × mean cosine of images x (N, d) and the texts of each class, from the means of these (C,
+    d): (N, C).
     """
     return 100 * exact_matmul(l2_normalize(x), on_grid(means))
 

@@ -31,19 +31,10 @@ OfConfig = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="The data sets of this configuration.", metavar="FILE"),
 ]
-Root = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of the data sets; default: CODER_CLIP_DATA, else data_root of the "
-        "configuration."
-    ),
-]
 
 
 @app.command()
-def check(
-    names: Names = None, everything: Everything = False, config: OfConfig = None, root: Root = None
-) -> None:
+def check(names: Names = None, everything: Everything = False, config: OfConfig = None) -> None:
     """Report what is there, what is missing, and how to get it.
 
     Exit status 1 if a data set cannot be used.
@@ -51,7 +42,7 @@ def check(
     from ..datasets.availability import look_at
     from ..datasets.published import existing
 
-    chosen, root_folder = _chosen(names, everything, config, root, default=DEFAULT_ROOT)
+    chosen, root_folder = _chosen(names, everything, config, default=DEFAULT_ROOT)
     # a folder that is not there yet is empty; a file in its place is an error
     if root_folder.exists():
         existing(root_folder)
@@ -64,7 +55,6 @@ def get(
     names: Names = None,
     everything: Everything = False,
     config: OfConfig = None,
-    root: Root = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the downloaded archives.")] = False,
     url: Annotated[
         list[str] | None,
@@ -81,7 +71,7 @@ def get(
     """
     from ..datasets import availability
 
-    chosen, root_folder = _chosen(names, everything, config, root)
+    chosen, root_folder = _chosen(names, everything, config)
     urls = availability.addresses(url or [], chosen, root_folder)
     findings, failed = [], []
     # The failure of one data set does not stop the others. With a single data set, its error is
@@ -107,7 +97,6 @@ def _chosen(
     names: list[str] | None,
     everything: bool,
     config: Path | None,
-    root: Path | None,
     default: Path | None = None,
 ) -> tuple[list[str], Path]:
     """The data sets that a command is about, and the folder that holds them.
@@ -123,12 +112,9 @@ def _chosen(
         raise UserError(f"no published data set '{unknown[0]}'{nearest_dataset(unknown[0])}")
     # data sets named by the user come before those of the configuration
     if not chosen and c:
-        chosen = list(dict.fromkeys(c.images_of(n) for n in c.datasets if c.published(n)))
+        chosen = [name for name in c.datasets if c.published(name)]
     if not chosen:
         raise UserError("name data sets, or give --all, or --config with published data sets in it")
-    # --root, then the environment variable, then the configuration
-    if root:
-        return chosen, root.expanduser()
     configured = c.data_root if c else None
     if default is not None and configured is None and not os.environ.get(ROOT_VARIABLE):
         return chosen, default

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 
 from ..errors import UserError
 from ..foundation.installed import slurm_advice
-from ..pipeline.config import ONLY_PRESENT, Config, load_config
+from ..pipeline.config import Config, load_config
 from ..pipeline.config import schema as config_schema
 from .options import DEFAULT_CONFIG, GENERAL, ConfigOption, app, chosen, print_lines
 
@@ -27,12 +26,6 @@ def check(
             metavar="NAME",
         ),
     ] = None,
-    only_present: Annotated[
-        bool,
-        typer.Option(
-            "--only-present", help="Skip published data sets that are not on this machine."
-        ),
-    ] = False,
     deep: Annotated[
         bool, typer.Option("--deep", help="Decode every image, also those that seem whole.")
     ] = False,
@@ -46,9 +39,6 @@ def check(
     Each line on the cluster is ok, note (the run works all the same) or wrong (jobs would fail).
     The exit status is 1 if a line is wrong.
     """
-    if only_present:
-        # a variable, because Snakemake, if the check starts it, reads it too
-        os.environ[ONLY_PRESENT] = "true"
     c = load_config(config)
     from ..preflight.checks import check_config
 

@@ -90,7 +90,6 @@ def load_dataset(
         return FolderDataset(
             name, config.root, config.classes, config.corrections, twins, config.groups
         )
-    name = config.of or name
     dataset: Dataset
     if config.features is not None:
         dataset = _module("features").of_folder(
@@ -120,7 +119,6 @@ def load_below(name: str, root: Path, split: str | None = None) -> PublishedData
 
 def load_templates(name: str, config: Described) -> Templates:
     """The templates of the data set ``name`` as configured; its images need not be there."""
-    name = config.of or name
     given: dict[str, Any] = {}
     for key, value in config.templates.items():
         # these two hold several sentences; a configuration may give a single one as plain text
@@ -177,7 +175,6 @@ def listing(name: str, config: Described, data_root: Path | None) -> str | None:
 
     None for another data set, or if the lists are not on this machine.
     """
-    name = config.of or name
     if entry_file(name) is None:
         return None
     found: str | None = _module("published").listing(name, data_root, config.split)

@@ -92,13 +92,6 @@ class Encoder:
         where the file came from."""
         return {**self.info, **self.preprocess.metadata(), "precision": self.precision}
 
-    def projections(self) -> tuple[Tensor, Tensor] | None:
-        """The last linear layers of image tower (d, p) and text tower (d, q); None: not both have.
-
-        See `Towers.projections`.
-        """
-        return self.towers.projections()
-
     def encode_images(self, batch: Tensor) -> Tensor:
         """Encode images: (B, 3, H, W) -> (B, d) float32 (float64 with fp64), raw (not unit), on the
         CPU.

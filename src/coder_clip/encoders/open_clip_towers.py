@@ -67,23 +67,6 @@ class OpenClipTowers(Towers):
         """The number (M,) of leading tokens that each text of (M, L) needs."""
         return needed_lengths(self.model, tokens)
 
-    def projections(self) -> tuple[Tensor, Tensor] | None:
-        """The last linear layers of image tower (d, p) and text tower (d, q), on the CPU.
-
-        None if a tower has none, or one with a bias.
-        """
-        text: Any = getattr(self.model, "text", self.model)
-        image: Any = self.model.visual
-        found = []
-        for layer in (getattr(image, "proj", None), getattr(text, "text_projection", None)):
-            weight = layer
-            if isinstance(layer, nn.Linear) and layer.bias is None:
-                weight = layer.weight.T
-            if not isinstance(weight, Tensor) or weight.ndim != 2:
-                return None
-            found.append(weight.detach().T.cpu().contiguous())
-        return found[0], found[1]
-
     def move(self, device: torch.device, dtype: torch.dtype) -> None:
         """Move the weights to a device, in a number type."""
         super().move(device, dtype)

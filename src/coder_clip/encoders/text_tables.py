@@ -32,15 +32,13 @@ FOLDER = "clip_features/texts"  # below the folder of published data
 class Text(NamedTuple):
     """A text with its feature (d,), unit.
 
-    owner: its class; −1 for one of the vocabulary. name: of a thing of the vocabulary, None where
-    its table has no names.
+    owner: its class; −1 for one of the vocabulary.
     """
 
     text: str
     kind: str
     owner: int
     feature: Tensor
-    name: str | None = None
 
 
 class TextTables:
@@ -95,8 +93,7 @@ class TextTables:
             if "vocabulary" in table.use:
                 for name, feature in zip(names, features, strict=True):
                     text = table.text.replace("{name}", name)
-                    known = None if table.names is None else name
-                    texts.append(Text(text, "vocabulary", -1, feature, known))
+                    texts.append(Text(text, "vocabulary", -1, feature))
             if dataset not in table.of:
                 continue
             # reversed: of several rows with one name the first one counts

@@ -51,13 +51,6 @@ class Towers(ABC):
         """
         return torch.full((len(tokens),), tokens.shape[1])
 
-    def projections(self) -> tuple[Tensor, Tensor] | None:
-        """The last linear layers of image tower (d, p) and text tower (d, q), on the CPU.
-
-        Features are such a layer times what enters it. None, the default: a tower has none.
-        """
-        return None
-
     def move(self, device: torch.device, dtype: torch.dtype) -> None:
         """Move the weights to a device, in a number type."""
         self.model = self.model.to(device=device, dtype=dtype)

@@ -28,9 +28,8 @@ CHOOSING = 4000  # validation images that choose: their neighbours are compared 
 
 
 def some_rows(rows: Tensor, count: int, seed: int) -> Tensor:
-    """At most ``count`` of the rows (N, d), drawn without replacement, in their order.
-
-    All if there are no more.
+    """At most ``count`` of the rows (N, d), drawn without replacement, in their order; all if there
+    are no more.
     """
     if len(rows) <= count:
         return rows
@@ -91,9 +90,8 @@ class Whitening:
         return cls(mean, values.clamp_min(0) + shrinkage, axes)
 
     def __call__(self, x: Tensor, strength: float) -> Tensor:
-        """Whitened unit images x: (N, d) float64.
-
-        Centred, and times the covariance to the power −strength / 2.
+        """Unit images x, centred, and times the covariance to the power −strength / 2: (N, d)
+        float64.
 
         The power of the matrix, not only coordinates along its eigenvectors: where eigenvalues are
         close, eigenvectors are whatever rounding makes them, but the power is not.
@@ -106,9 +104,8 @@ class Whitening:
     def strongest(
         self, images: Tensor, labels: Labels, k: int, groups: Tensor | None = None
     ) -> float:
-        """The strength with the best k-NN accuracy among validation images (n, d).
-
-        At most CHOOSING of them; of several strengths the weakest.
+        """The strength with the best k-NN accuracy among at most CHOOSING validation images (n, d),
+        the weakest of several.
         """
         rows = torch.from_numpy(stratified_subset(labels, CHOOSING))
         some, truth = images[rows], torch.as_tensor(labels)[rows].numpy()

@@ -147,9 +147,8 @@ def estimate(
 def paired_test(
     before: Values, after: Values, tests: int = 1, groups: Labels | None = None
 ) -> PairedTest:
-    """Test the accuracy of ``after`` minus that of ``before``.
-
-    Both (N,) of 0 and 1 for the same images.
+    """Test the accuracy of ``after`` minus that of ``before``, both (N,) of 0 and 1 for the same
+    images.
 
     difference: accuracy after minus before, with the adjusted Wald interval for paired shares
     (Bonett and Price 2012; `intervals.crossed_interval` of one run), which never excludes 0
@@ -171,9 +170,8 @@ def paired_test(
 
 
 def paired_mean_test(before: Values, after: Values, groups: Labels | None = None) -> PairedTest:
-    """Test the mean of ``after`` minus the mean of ``before``.
-
-    Both (N,) of values in [0, 1] for the same images.
+    """Test the mean of ``after`` minus the mean of ``before``, both (N,) of values in [0, 1] for
+    the same images.
 
     For results that are not only right or wrong, such as a precision. An image whose result is NaN
     (undefined) is ignored. fixed: number of images with a higher value; broke: with a lower value.
@@ -202,9 +200,8 @@ def widened(found: Estimate, factor: float) -> Estimate:
 
 
 def widened_test(test: PairedTest, factor: float) -> PairedTest:
-    """A paired test with a standard error ``factor`` times as large.
-
-    A wider interval, and the p-value of this interval.
+    """A paired test with a standard error ``factor`` times as large: a wider interval, and its
+    p-value.
     """
     difference = widened(test["difference"], factor)
     # from the widened interval back to a standard error, and its normal p-value
@@ -238,9 +235,8 @@ def over_seeds(
 def paired_test_over_seeds(
     before: NDArray[Any], after: NDArray[Any], tests: int = 1, groups: Labels | None = None
 ) -> PairedSeedsTest:
-    """Test the accuracy of ``after`` minus that of ``before``.
-
-    Both (S, N) of 0 and 1 for the same seeds and images.
+    """Test the accuracy of ``after`` minus that of ``before``, both (S, N) of 0 and 1 for the same
+    seeds and images.
 
     Interval as in `over_seeds`; no interval if no image changed. fixed, broke: number of
     (seed, image) that became right, or wrong. p_value: belongs to the interval, so it is about

@@ -1,6 +1,5 @@
-"""Explain why an image got its class.
-
-The exact contribution of each text to the winner's lead on the runner-up.
+"""Explain why an image got its class: the exact contribution of each text to the winner's lead on
+the runner-up.
 
 The score of a class is 100 × a mean of cosines: those of its mean texts, and the best one of its
 names. So the difference of two scores is a sum with one term per text:
@@ -136,9 +135,9 @@ class ScoringTexts:
 
 
 def for_and_against(terms: Sequence[Any], n: int) -> tuple[list[Any], list[Any]]:
-    """The n strongest terms for the winner, and the n strongest against it.
+    """The n strongest terms for the winner, and the n strongest against it, strongest first.
 
-    Strongest first. terms: largest first.
+    terms: largest first.
     """
     speaking_for = [t for t in terms if t.adds > 0][:n]
     against = [t for t in reversed(terms) if t.adds < 0][:n]

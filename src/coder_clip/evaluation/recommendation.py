@@ -1,6 +1,5 @@
-"""The recommendation of a run.
-
-A method that is clearly better than names alone on validation images, or names alone.
+"""The recommendation of a run: a method that is clearly better than names alone on validation
+images, or names alone.
 
 The one rule of the report, ``coder-clip classify --run`` and ``coder-clip explore``. Test images
 choose nothing: they show what is recommended with plain 95 % intervals, whatever these say.
@@ -55,9 +54,8 @@ class Recommendation:
 
     @property
     def reason(self) -> str:
-        """The reason, without the method's name.
-
-        The same in the report, on the command line and in ``explore``.
+        """The reason, without the method's name; the same in the report, on the command line and in
+        ``explore``.
         """
         if self.method is None:
             return "nothing is recommended, because there are no validation images to choose on"
@@ -106,9 +104,8 @@ class Recommendation:
 
 
 def candidates(methods: Iterable[str]) -> list[str]:
-    """The methods that can be recommended besides names alone, in the order of METHODS.
-
-    Diagnostics cannot.
+    """The methods that can be recommended besides names alone, in the order of METHODS; no
+    diagnostics.
     """
     given = set(methods)
     return [m for m in ZERO_SHOT if m in given and m != NAMES and m not in DIAGNOSTICS]
@@ -127,9 +124,8 @@ def entry(
     tests: int,
     groups: Labels | None = None,
 ) -> dict[str, Any]:
-    """A method on validation images.
-
-    Its accuracy, and its difference from names alone, corrected for ``tests``.
+    """A method on validation images: its accuracy, and its difference from names alone, corrected
+    for ``tests``.
 
     correct, of_names: (N,) of 0 and 1, the results of the method and of names alone; tests: number
     of candidates. groups: (N,), near twins share a number, and the intervals are over groups.
@@ -144,9 +140,8 @@ CANDIDATES = candidates(ZERO_SHOT)
 
 
 def recommend(methods: Sequence[JsonObject], among: Sequence[str] = CANDIDATES) -> str | None:
-    """The most accurate of the candidates that are clearly better than names alone.
-
-    Of equals the first.
+    """The most accurate of the candidates that are clearly better than names alone, the first of
+    equals.
 
     methods: entries on validation images (`entry`). among: the candidates; if these are fewer
     than all candidates, their intervals stay corrected for all. Names alone if no candidate is
@@ -167,10 +162,7 @@ def recommend(methods: Sequence[JsonObject], among: Sequence[str] = CANDIDATES) 
 def of_run(
     zero_shot: JsonObject, rerank: JsonObject, among: Sequence[str] = CANDIDATES
 ) -> Recommendation:
-    """The recommendation of a run for one data set and model.
-
-    From the documents of zero_shot and rerank.
-    """
+    """The recommendation for one data set and model, from the documents of zero_shot and rerank."""
     if zero_shot["validation"] is None:
         return Recommendation(None)
     on_validation = [*zero_shot["validation"]["methods"], *rerank["validation"]["methods"]]

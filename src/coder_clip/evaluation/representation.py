@@ -33,7 +33,14 @@ START_DECIMALS = 3
 def neighbourhoods(
     features: Tensor, labels: Labels, *ks: int, groups: Tensor | None = None
 ) -> tuple[tuple[NDArray[np.bool_], ...], NDArray[np.float64]]:
-    """`knn_accuracy` and `retrieval_precision` of the same features, in one pass over all pairs."""
+    """`knn_accuracy`, and each image's R-precision (N,), in one pass over all pairs.
+
+    R-precision: the share of an image's R nearest other images by cosine that are of its class,
+    where R is the number of other images of the class (1 if all of the class come first, whatever
+    its size). NaN for an image without another of its class, for which no answer is right;
+    ``estimate`` ignores NaN. Of equally near images the lower index comes first. Images of one
+    group are not neighbours of each other, and R counts images of other groups.
+    """
     votes, retrieval = _Votes(labels, ks), _Retrieval(labels, groups)
     for rows, similarity in _similarities(features, groups):
         votes.add(rows, similarity)
@@ -57,22 +64,6 @@ def knn_accuracy(
     for rows, similarity in _similarities(features, groups):
         votes.add(rows, similarity)
     return tuple(votes.right.numpy())
-
-
-def retrieval_precision(
-    features: Tensor, labels: Labels, groups: Tensor | None = None
-) -> NDArray[np.float64]:
-    """Share of each image's R nearest other images by cosine that are of its class: (N,).
-
-    features: (N, d), any length; labels: (N,). R is the number of other images of the class
-    (R-precision: 1 if all of the class come first, whatever its size). NaN for an image without
-    another of its class, for which no answer is right; ``estimate`` ignores NaN. Of equally near
-    images the lower index comes first. groups: (N,), images of one group (near twins) are not
-    neighbours of each other, and R counts images of other groups."""
-    retrieval = _Retrieval(labels, groups)
-    for rows, similarity in _similarities(features, groups):
-        retrieval.add(rows, similarity)
-    return retrieval.precision()
 
 
 class _Votes:
@@ -107,7 +98,7 @@ class _Votes:
 
 
 class _Retrieval:
-    """Collects `retrieval_precision` chunk by chunk."""
+    """Collects the R-precision of `neighbourhoods` chunk by chunk."""
 
     def __init__(self, labels: Labels, groups: Tensor | None) -> None:
         self.truth = torch.as_tensor(labels, dtype=torch.int64)
@@ -134,9 +125,8 @@ class _Retrieval:
 def changed_neighbours(
     original: Tensor, coder: Tensor, labels: Labels, top: int, groups: Tensor | None = None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The images whose nearest neighbour CODER corrects, and those it breaks.
-
-    At most ``top`` of each, largest first, equal ones by row.
+    """The images whose nearest neighbour CODER corrects, and those it breaks: at most ``top`` of
+    each, largest first, equal ones by row.
 
     original: (N, d), coder: (N, r), rows of the same images; labels: (N,). Corrected: the nearest
     neighbour is of another class by ``original`` and of the image's own class by ``coder``; broken:
@@ -202,9 +192,8 @@ def telling_texts(images: Tensor, texts: Tensor, top: int) -> list[tuple[int, di
 
 
 def _similarities(features: Tensor, groups: Tensor | None = None) -> Iterator[tuple[slice, Tensor]]:
-    """Yield rows and their cosines with all N images in chunks (n, N), float64.
-
-    -inf for an image with itself and with its group.
+    """Yield rows and their cosines with all N images in chunks (n, N) float64, -inf for an image
+    with itself and with its group.
     """
     units = l2_normalize(features)
     step = max(1, CHUNK // max(1, len(units)))
@@ -218,9 +207,8 @@ def _similarities(features: Tensor, groups: Tensor | None = None) -> Iterator[tu
 
 
 def _nearest(similarity: Tensor, count: Tensor) -> Tensor:
-    """Mask (n, K) of exactly the ``count[i]`` largest values of row i.
-
-    Of equal ones the lower index.
+    """Mask (n, K) of exactly the ``count[i]`` largest values of row i, of equal ones the lower
+    index.
     """
     # all above the count-th value, then equal ones by index until the count is reached
     best = similarity.topk(max(1, int(count.max())), dim=1).values
@@ -237,9 +225,8 @@ def _nearest(similarity: Tensor, count: Tensor) -> Tensor:
 
 
 def _spread(features: Tensor) -> float:
-    """Standard deviation of the cosines over all pairs of rows, from two sums.
-
-    1 if all are equal.
+    """Standard deviation of the cosines over all pairs of rows, from two sums; 1 if all are
+    equal.
     """
     rows = l2_normalize(features)
     pairs = len(rows) ** 2

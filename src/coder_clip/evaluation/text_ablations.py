@@ -93,9 +93,8 @@ class StageOne:
 
     @cached_property
     def greedy(self) -> dict[str, NDArray[np.int64]]:
-        """``diverse`` and ``alike`` -> rank (M,) of each text in this greedy order.
-
-        Within its class and kind.
+        """``diverse`` and ``alike`` -> rank (M,) of each text in this greedy order within its class
+        and kind.
         """
         return {chosen: _greedy_ranks(self, sign) for chosen, sign in CHOSEN.items()}
 
@@ -124,9 +123,8 @@ class StageOne:
         return place
 
     def correct(self, keep: Mask) -> Mask:
-        """Images (N,) that are right with the kept texts (M,).
-
-        A class without any is scored by its name.
+        """Images (N,) that are right with the kept texts (M,); a class without any is scored by its
+        name.
 
         If neither names nor synonyms are kept, stage one has no maximum, and is the mean of the
         other texts.
@@ -169,34 +167,9 @@ class StageOne:
         """The names and each class's first ``count`` other texts by ``place`` (M,): a mask (M,)."""
         return np.asarray(self.name | (self.other & (place < count)))
 
-    def described(self, keep: Mask) -> dict[str, Any]:
-        """With the kept texts (M,): accuracy, texts (their number), diversity (without names)."""
-        others = keep & self.other
-        return {
-            "accuracy": float(self.correct(keep).mean()),
-            "texts": int(keep.sum()),
-            "diversity": diversity(
-                self.text_features[others], torch.from_numpy(self.owner[others])
-            ),
-        }
-
-
-def diversity(texts: Tensor, owner: Tensor) -> float | None:
-    """Mean cosine between two texts of a class, averaged over the classes with at least two texts.
-
-    Lower is more diverse.
-
-    texts: (M, d), owner: (M,) the class of each. None if no class has two. For n unit rows t: mean
-    over pairs t·u = (|sum t|² − n) / (n (n − 1)).
-    """
-    n = torch.bincount(owner).double()
-    sums = torch.zeros(len(n), texts.shape[1], dtype=torch.float64)
-    sums.index_add_(0, owner, l2_normalize(texts, "text features"))
-    pairs = n * (n - 1)
-    mean = (sums.square().sum(dim=1) - n)[pairs > 0] / pairs[pairs > 0]
-    if not len(mean):
-        return None
-    return float(mean.mean())
+    def accuracy(self, keep: Mask) -> float:
+        """The share of images that are right with the kept texts (M,)."""
+        return float(self.correct(keep).mean())
 
 
 def text_kind_ablation(stage_one: StageOne) -> list[dict[str, Any]]:
@@ -214,57 +187,16 @@ def text_kind_ablation(stage_one: StageOne) -> list[dict[str, Any]]:
     return rows
 
 
-def class_mean_ablation(stage_one: StageOne) -> list[dict[str, Any]]:
-    """Accuracy of stage one with other means of a class's texts.
-
-    Each with its paired test against stage one (`PairedTest`); empty without attribute and
-    analogous texts.
-
-    The mean of unit texts is shorter than 1, the shorter the more diverse the texts, so a class
-    with diverse texts scores lower. renormalised: the mean of a class's texts and a name is scaled
-    to length 1, and the best name counts, as in stage one. mean_alone: the mean of attribute and
-    analogous texts at length 1, without names; a class without such texts has its name.
-    """
-    every = stage_one.name | stage_one.other
-    if not (stage_one.other & np.isin(stage_one.kind, MEAN_KINDS)).any():
-        return []
-    means, names = (stage_one.per_class(every, kinds) for kinds in (MEAN_KINDS, MAX_KINDS))
-    with_names, alone = [], []
-    for of_mean, of_name in zip(means, names, strict=True):
-        unit_names = l2_normalize(of_name, "text features")
-        total = l2_normalize(of_mean, "text features").sum(dim=0, keepdim=True)
-        # only directions count, so sums do for means
-        with_names.append(total + unit_names)
-        alone.append(total if len(of_mean) else unit_names[:1])
-    before = stage_one.correct(every)
-    nothing = [stage_one.text_features[:0]] * stage_one.n_classes
-    rows = [{"variant": "stage_one", "accuracy": estimate(before, groups=stage_one.groups)}]
-    for variant, columns in (("renormalised", with_names), ("mean_alone", alone)):
-        # with no mean texts, stage one is the most similar of these columns
-        predictions = TextNeighbors(nothing, columns).predict(stage_one.x)
-        after = np.asarray(predictions.cpu().numpy() == stage_one.labels)
-        rows.append(
-            {
-                "variant": variant,
-                "accuracy": estimate(after, groups=stage_one.groups),
-                "against_stage_one": paired_test(before, after, groups=stage_one.groups),
-            }
-        )
-    return rows
-
-
 def text_count_curve(
     stage_one: StageOne, counts: Sequence[int], n_subsets: int = 3, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Accuracy of stage one with ``count`` texts per class, in several random subsets.
-
-    The name of the class comes besides.
+    """Accuracy of stage one with the name and ``count`` texts per class, in several random subsets.
 
     Texts are drawn from each kind in proportion (`StageOne.in_proportion`); a class with
     fewer uses all of them. Within one draw a larger count keeps the texts of a smaller one. The
     last row always has all texts of every class, at the count of the largest class; larger counts
     would be the same. Without a choice (0, or all) there is one draw.
-    Each row: count, draw, accuracy, texts (their number), diversity.
+    Each row: count, draw, accuracy.
     """
     most = stage_one.most
     # for each draw the place of each text in an order of its class; the first ``count`` are kept
@@ -275,7 +207,7 @@ def text_count_curve(
         has_choice = 0 < count < most
         for draw, place in enumerate(orders if has_choice else orders[:1]):
             keep = stage_one.first(count, place)
-            rows.append({"count": count, "draw": draw, **stage_one.described(keep)})
+            rows.append({"count": count, "draw": draw, "accuracy": stage_one.accuracy(keep)})
     return rows
 
 
@@ -287,10 +219,10 @@ def text_choice_curve(stage_one: StageOne, counts: Sequence[int]) -> list[dict[s
     (`StageOne.in_proportion`), so they differ in diversity alone. Only counts that leave a
     choice are used: of some class and kind they take at least two texts and not all. A larger count
     keeps the texts of a smaller one.
-    Each row: count, chosen ("diverse" or "alike"), accuracy, texts (their number), diversity.
+    Each row: count, chosen ("diverse" or "alike"), accuracy.
     """
     return [
-        {"count": count, "chosen": chosen, **stage_one.described(keep)}
+        {"count": count, "chosen": chosen, "accuracy": stage_one.accuracy(keep)}
         for chosen in CHOSEN
         for count, keep in _chosen(stage_one, chosen, counts).items()
     ]
@@ -302,10 +234,10 @@ def text_tests(
     """Paired tests (`PairedTest`) of what texts add to stage one, on the same images.
 
     all_against_few: all texts of every class against the share FEW of each class and kind, rounded
-    up, over the random draws of `text_count_curve`; texts_per_class: mean number on each
-    side, without the name. diverse_against_alike: the most diverse texts against the most alike
-    ones; an image's result is the share of the ``counts`` of `text_choice_curve` with which
-    it is right. kind: all kinds against all without one kind, for each kind besides the name.
+    up, over the random draws of `text_count_curve`. diverse_against_alike: the most diverse texts
+    against the most alike ones; an image's result is the share of the ``counts`` of
+    `text_choice_curve` with which it is right. kind: all kinds against all without one kind, for
+    each kind besides the name.
 
     A positive difference says that more texts, more diverse texts, or texts of this kind help. A
     test without a choice of texts is absent.
@@ -331,22 +263,14 @@ def _all_against_few(stage_one: StageOne, n_subsets: int, seed: int) -> list[dic
     test = paired_test_over_seeds(
         few, np.broadcast_to(stage_one.correct(every), few.shape), groups=stage_one.groups
     )
-    # every draw has the same number of texts
-    per_class = {
-        side: float((keep & stage_one.other).sum() / stage_one.n_classes)
-        for side, keep in (("few", draws[0]), ("all", every))
-    }
     difference = as_estimate(test["difference"])
-    return [
-        {"test": "all_against_few", "texts_per_class": per_class, **test, "difference": difference}
-    ]
+    return [{"test": "all_against_few", **test, "difference": difference}]
 
 
 def _diverse_against_alike(stage_one: StageOne, counts: Sequence[int]) -> list[dict[str, Any]]:
     """The test of diverse against alike texts, in a list; empty if no count leaves a choice."""
     kept = {chosen: _chosen(stage_one, chosen, counts) for chosen in CHOSEN}
-    used = list(kept["diverse"])
-    if not used:
+    if not kept["diverse"]:
         return []
     # for each choice the share of counts with which each image is right: (N,)
     shares = {
@@ -354,7 +278,7 @@ def _diverse_against_alike(stage_one: StageOne, counts: Sequence[int]) -> list[d
         for chosen, masks in kept.items()
     }
     test = paired_mean_test(shares["alike"], shares["diverse"], stage_one.groups)
-    return [{"test": "diverse_against_alike", "counts": used, **test}]
+    return [{"test": "diverse_against_alike", **test}]
 
 
 def _each_kind(stage_one: StageOne) -> list[dict[str, Any]]:
@@ -371,10 +295,7 @@ def _each_kind(stage_one: StageOne) -> list[dict[str, Any]]:
 
 
 def _draws(stage_one: StageOne, n_subsets: int, seed: int) -> list[NDArray[np.int64]]:
-    """For each draw the rank (M,) of each text in a random order.
-
-    Within its class and kind.
-    """
+    """For each draw the rank (M,) of each text in a random order within its class and kind."""
     return [
         _random_ranks(stage_one.group, stage_one.other, np.random.default_rng([seed, draw]))
         for draw in range(n_subsets)
@@ -382,9 +303,8 @@ def _draws(stage_one: StageOne, n_subsets: int, seed: int) -> list[NDArray[np.in
 
 
 def _chosen(stage_one: StageOne, chosen: str, counts: Sequence[int]) -> dict[int, Mask]:
-    """Count -> mask (M,) of the most diverse or most alike texts.
-
-    For counts that leave a choice.
+    """Count -> mask (M,) of the most diverse or most alike texts, for counts that leave a
+    choice.
     """
     place = stage_one.in_proportion(stage_one.greedy[chosen])
     sizes = np.bincount(stage_one.group[stage_one.other])
@@ -410,9 +330,8 @@ def _random_ranks(
 
 
 def _greedy_ranks(stage_one: StageOne, sign: float) -> NDArray[np.int64]:
-    """The rank (M,) of each text in a greedy order.
-
-    The next text is the least (sign 1) or the most (sign -1) similar to the texts chosen before.
+    """The rank (M,) of each text in a greedy order, whose next text is the least (sign 1) or the
+    most (sign -1) similar to those chosen before.
 
     Only texts of the same class and kind are compared. Similarity: mean cosine with the chosen
     texts; for the first text, with all of the class and kind. Ties keep the order.

@@ -243,9 +243,10 @@ def _without_each(
 def _class_that_loses_most(
     change: Floats, stage_one: StageOne, owner: int
 ) -> tuple[int | None, Estimate | None]:
-    """The class whose images lose most by a text of ``owner``.
+    """The class whose images lose most by a text of ``owner``, with the mean change of its images
+    and the interval; None if no class loses.
 
-    With the mean change of its images and the interval; None if no class loses. change: (N,).
+    change: (N,).
     """
     counts = np.bincount(stage_one.labels, minlength=stage_one.n_classes)
     sums = np.bincount(stage_one.labels, weights=change, minlength=stage_one.n_classes)

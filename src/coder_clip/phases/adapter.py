@@ -1,6 +1,5 @@
-"""Phase adapter: the training-free few-shot methods (paper, section 3.5).
-
-All get the same features and shots.
+"""Phase adapter: the training-free few-shot methods, all with the same features and shots (paper,
+section 3.5).
 """
 
 from __future__ import annotations
@@ -50,12 +49,10 @@ CODER_ADAPTER = "coder_adapter"
 class SeedRun:
     """One method with one seed in one setting.
 
-    point: hyper-parameters. selected: how they were chosen ("searched", "initial" or "none").
-    prediction: (N,) classes of the test images.
+    point: hyper-parameters. prediction: (N,) classes of the test images.
     """
 
     point: Point
-    selected: str
     val_accuracy: float
     test_accuracy: float
     prediction: Tensor
@@ -88,9 +85,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     weights = texts.weights("prompt", len(test.classes))
     # every method adds to CLIP's logits, so they are computed once
     on_val, on_test = (ScoredSplit(i, clip_scores(i.features, weights)) for i in (val, test))
-    clip_run = SeedRun(
-        Point(), "none", on_val.accuracy(), on_test.accuracy(), on_test.clip.argmax(dim=1)
-    )
+    clip_run = SeedRun(Point(), on_val.accuracy(), on_test.accuracy(), on_test.clip.argmax(dim=1))
     methods = runnable(config, dataset, texts)
     seeds = different(config, pool, shots)
     runs: dict[tuple[str, str, int], SeedRun] = {}  # by method, setting, seed
@@ -167,9 +162,8 @@ def few_shot_inputs(
     texts: Texts,
     weights: Tensor,
 ) -> FewShotInputs:
-    """The inputs of a method.
-
-    A seed's shots (rows of the pool), CLIP's weights (C, d), texts of a setting.
+    """The inputs of a method: a seed's shots (rows of the pool), CLIP's weights (C, d), texts of a
+    setting.
     """
     return FewShotInputs(
         dataset=config.published_name(dataset),
@@ -220,9 +214,8 @@ class ScoredSplit:
     clip: Tensor
 
     def without(self, ids: set[str]) -> ScoredSplit:
-        """The split without some images: shots that were drawn from it.
-
-        UserError if none is left.
+        """The split without some images, shots that were drawn from it; UserError if none is
+        left.
         """
         kept = torch.tensor([image not in ids for image in self.images.ids])
         if kept.all():
@@ -246,9 +239,8 @@ class ScoredSplit:
 def _fit_once(
     method: str, inputs: FewShotInputs, on_val: ScoredSplit, fits: list[FittedMethod]
 ) -> FittedMethod:
-    """Fit and search a method, or return the earlier fit with the same texts from ``fits``.
-
-    A new fit is added to ``fits``.
+    """Fit and search a method, and add it to ``fits``; or return the earlier fit with the same
+    texts from there.
     """
     texts = [inputs.texts[kind][0] for kind in method_of(method).kinds]
     for m in fits:
@@ -268,40 +260,32 @@ def _chosen(
     on_val: ScoredSplit,
     on_test: ScoredSplit,
 ) -> SeedRun:
-    """The run that a setting reports.
-
-    With hyper-parameters searched on validation images, or, as published, chosen on the test split.
+    """The run that a setting reports, with hyper-parameters searched on validation images, or, as
+    published, chosen on the test split.
     """
-    points = {"searched": m.searched}
+    points = [m.searched]
     # the published choice is the better of two test accuracies: initial and searched
     if method_of(method).published_initial and setting.adapter_selection == "best_of_two_on_test":
-        points = {"initial": initial, **points}
+        points = [initial, m.searched]
     if setting.adapter_selection == "test":
         t = on_test.images
-        points = {"searched": m.model.search(t.features, on_test.clip, t.labels)}
-    runs = [_run(m, point, name, on_val, on_test) for name, point in points.items()]
+        points = [m.model.search(t.features, on_test.clip, t.labels)]
+    runs = [_run(m, point, on_val, on_test) for point in points]
     return max(runs, key=lambda run: run.test_accuracy)  # chooses nothing if there is only one
 
 
-def _run(
-    m: FittedMethod, point: Point, selected: str, on_val: ScoredSplit, on_test: ScoredSplit
-) -> SeedRun:
-    """Evaluate a fitted method at a point, once: settings often share a point.
-
-    selected: how the point was chosen.
-    """
+def _run(m: FittedMethod, point: Point, on_val: ScoredSplit, on_test: ScoredSplit) -> SeedRun:
+    """Evaluate a fitted method at a point, once: settings often share a point."""
     if point not in m.runs:
         val, test = (m.model.logits(s.images.features, s.clip, point) for s in (on_val, on_test))
         accuracies = on_val.accuracy(val), on_test.accuracy(test)
-        m.runs[point] = SeedRun(point, selected, *accuracies, test.argmax(dim=1))
-    has_parameters = point != Point()
-    return replace(m.runs[point], selected=selected if has_parameters else "none")
+        m.runs[point] = SeedRun(point, *accuracies, test.argmax(dim=1))
+    return m.runs[point]
 
 
 def _flaws() -> dict[str, Setting]:
-    """Flaw -> clean setting with this flaw, for flaws that concern the CODER-Adapter.
-
-    They are in its texts or in the choice of α and β.
+    """Flaw -> clean setting with this flaw, for flaws in the texts of the CODER-Adapter or in the
+    choice of its α and β.
     """
     clean = SETTINGS["clean"]
     return {
@@ -322,9 +306,8 @@ def _correct(
 def _effects(
     seeds: list[int], flawed: dict[tuple[str, int], SeedRun], test: SplitFeatures
 ) -> list[dict[str, Any]]:
-    """The effect of each flaw alone on the CODER-Adapter.
-
-    ``clean`` with the flaw against ``clean``, over seeds.
+    """The effect of each flaw alone on the CODER-Adapter: ``clean`` with the flaw against
+    ``clean``, over seeds.
     """
     keys = dict.fromkeys(key for key, _ in flawed)
     correct = {key: _correct(seeds, flawed, test, key) for key in keys}
@@ -376,7 +359,6 @@ def _document(
         "setting": setting,
         "seed": seed,
         **r.point._asdict(),
-        "selected": r.selected,
         "val_accuracy": r.val_accuracy,
         "test_accuracy": r.test_accuracy,
         **on_test,
@@ -386,10 +368,8 @@ def _document(
 def _summary(
     seeds: list[int], runs: dict[tuple[str, str, int], SeedRun], test: SplitFeatures
 ) -> list[dict[str, Any]]:
-    """One entry per method and setting.
-
-    Accuracy with its deviation over seeds, and the paired test of the CODER-Adapter against the
-    method.
+    """One entry per method and setting: accuracy with its deviation over seeds, and the paired test
+    of the CODER-Adapter against the method.
     """
     pairs = dict.fromkeys((method, setting) for method, setting, _ in runs)
     correct = {pair: _correct(seeds, runs, test, *pair) for pair in pairs}

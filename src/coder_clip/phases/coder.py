@@ -19,10 +19,7 @@ ABOUT = "Build the compact CODER of a data set: class sums, name features, Gram 
 
 
 def run(config: Config, model: str, dataset: str) -> None:
-    """Write ``coder/{model}/{dataset}.safetensors``: compact CODERs in two settings.
-
-    As published and corrected.
-    """
+    """Write ``coder/{model}/{dataset}.safetensors``: compact CODERs as published and corrected."""
     use_threads(config.features.threads)
     texts = read_texts(config, model, dataset)
     tensors = {}
@@ -36,9 +33,8 @@ def run(config: Config, model: str, dataset: str) -> None:
 
 
 def text_neighbors(texts: Texts, setting: Setting) -> TextNeighbors:
-    """The CODER of a setting, from the setting's texts.
-
-    With those bugs of the published code that the setting keeps.
+    """The CODER of a setting, from the setting's texts, with those bugs of the published code that
+    the setting keeps.
     """
     n_classes = len(texts.meta["classes"])
     return TextNeighbors(

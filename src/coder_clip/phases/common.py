@@ -68,7 +68,6 @@ class Texts:
     random_words: (D, C, d), for each draw the mean of each class's texts of random words; None
     without attributes.
     imagenet_names: (1000, d) unit, ImageNet's class names in one sentence, whatever the data set.
-    projections: of the encoder (`Encoder.projections`), (d, p) and (d, q); None if it has none.
 
     A model that brings its texts as features can have rows of kind VOCABULARY: names of other
     things, not of classes. Then a data set may have no texts of its classes.
@@ -80,12 +79,10 @@ class Texts:
     template_weights: Tensor | None
     random_words: Tensor | None
     imagenet_names: Tensor
-    projections: tuple[Tensor, Tensor] | None = None
 
     def of(self, kind: str, *tags: str) -> tuple[Tensor, Tensor]:
-        """Features (m, d) and class indices (m,) of the prompts of one kind.
-
-        In the variant that the tags select.
+        """Features (m, d) and class indices (m,) of the prompts of one kind, in the variant that
+        the tags select.
         """
         rows = self.sentences.rows(kind, *tags)
         return self.features[rows], torch.tensor(
@@ -108,17 +105,9 @@ class Texts:
             return None
         return self.features[rows]
 
-    @property
-    def vocabulary_names(self) -> list[str | None]:
-        """The names of the vocabulary's rows; None for a row without a name."""
-        unknown = [None] * len(self.sentences.rows(VOCABULARY))
-        names: list[str | None] = self.meta.get("vocabulary_names", unknown)
-        return names
-
     def weights(self, kind: str, n_classes: int) -> Tensor:
-        """CLIP's class weights (C, d) from the texts of a kind.
-
-        Zeros, and so logits of 0, without texts of the classes.
+        """CLIP's class weights (C, d) from the texts of a kind; zeros, and so logits of 0, without
+        texts of the classes.
         """
         if not self.of_classes:
             return torch.zeros(n_classes, self.features.shape[1])
@@ -200,9 +189,6 @@ def read_texts(
     if images is not None:
         belongs(path, meta, images)
     sentences = Sentences(meta["text"], meta["kind"], tensors["class_index"].tolist())
-    projections = None
-    if "image_projection" in tensors:
-        projections = tensors["image_projection"], tensors["text_projection"]
     return Texts(
         tensors["features"],
         sentences,
@@ -210,7 +196,6 @@ def read_texts(
         tensors.get("template_weights"),
         tensors.get("random_words"),
         tensors["imagenet_names"],
-        projections,
     )
 
 

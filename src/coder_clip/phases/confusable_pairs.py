@@ -1,6 +1,5 @@
-"""Phase pairs: the pairs of classes that stage one can confuse (paper, section 3.4).
-
-Most frequent first.
+"""Phase pairs: the pairs of classes that stage one can confuse, most frequent first (paper, section
+3.4).
 """
 
 from __future__ import annotations
@@ -21,9 +20,8 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, dataset: str) -> None:
-    """Write ``one_to_one/pairs/{dataset}.json``.
-
-    All pairs that stage two can compare, and how often it compares each.
+    """Write ``one_to_one/pairs/{dataset}.json``: all pairs that stage two can compare, and how
+    often it compares each.
 
     These are the unordered pairs among the top candidates of validation images inside the widest
     gate of all settings and of the threshold sweep, most frequent first. If a source makes the

@@ -45,9 +45,8 @@ def _store(folder: Path) -> FeatureStore:
 
 
 def free_gpu() -> str:
-    """The first GPU, as "cuda:1", that no other job of this machine has taken.
-
-    "cuda:0" if all are taken.
+    """The first GPU, as "cuda:1", that no other job of this machine has taken; "cuda:0" if all are
+    taken.
 
     As many jobs run at a time as there are GPUs (`pipeline/resources.py`), so that each gets one.
     """

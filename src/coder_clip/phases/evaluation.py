@@ -1,6 +1,5 @@
-"""Phase evaluation: ablations over texts, and the distances between images.
-
-Distances by original features, by CODER, and by controls of CODER.
+"""Phase evaluation: ablations over texts, and distances between images by original features, by
+CODER and by controls of CODER.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..baselines.linear_maps import ShotStatistics, principal_axes, project
-from ..evaluation.analogous import analogous_ablation, analogous_names
 from ..evaluation.controls import (
     Whitening,
     pooled,
@@ -27,7 +25,6 @@ from ..evaluation.controls import (
     some_rows,
 )
 from ..evaluation.estimates import estimate, paired_mean_test, paired_test, widened, widened_test
-from ..evaluation.isoclip import aligned
 from ..evaluation.representation import (
     changed_neighbours,
     map_rows,
@@ -37,7 +34,6 @@ from ..evaluation.representation import (
 )
 from ..evaluation.text_ablations import (
     StageOne,
-    class_mean_ablation,
     text_choice_curve,
     text_count_curve,
     text_kind_ablation,
@@ -214,9 +210,8 @@ class Neighbourhoods:
         return not np.isnan(self.precision).all()
 
     def quality(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Estimates of the accuracy of the vote and of R-precision.
-
-        None if R-precision is undefined.
+        """Estimates of the accuracy of the vote and of R-precision, which is None if it is
+        undefined.
         """
         vote = widened(estimate(self.knn, **options), FACTORS["knn"])
         # `widened` allows −1, for differences; a share ends at 0
@@ -248,10 +243,8 @@ class Neighbourhoods:
 
 
 def _neighbour_tests(neighbours: dict[str, Neighbourhoods], k: int) -> list[dict[str, Any]]:
-    """Test CODER against other features.
-
-    CODER against original features and CODER of few texts, the re-evaluation's features against
-    CODER, and texts against controls.
+    """Test CODER against original features and CODER of few texts, the re-evaluation's features
+    against CODER, and texts against controls.
     """
     original, coder, *others = neighbours
     pairs = [(original, coder)]  # (before, after)
@@ -280,16 +273,14 @@ def _shots(config: Config, pool: SplitFeatures) -> ShotStatistics:
 
 
 def _ablations(config: Config, test: SplitFeatures, texts: Texts) -> dict[str, Any]:
-    """Results of stage one with other texts, by name of the ablation.
-
-    Empty lists without texts of the classes.
+    """Results of stage one with other texts, by name of the ablation; empty lists without texts of
+    the classes.
 
     If the classes have no texts besides prompts, but many of these, the prompts play the attribute
     texts (prompts: their number): only in number and choice, as there is one kind.
     """
     if not texts.of_classes:
-        empty = ("text_kinds", "text_counts", "text_choices", "text_tests", "class_means")
-        return {key: [] for key in empty}
+        return {key: [] for key in ("text_kinds", "text_counts", "text_choices", "text_tests")}
     e, sentences = config.evaluation, texts.sentences
     labels, n_classes = test.labels.numpy(), len(test.classes)
     kinds, prompts = _prompts_as_texts(sentences, n_classes)
@@ -301,30 +292,8 @@ def _ablations(config: Config, test: SplitFeatures, texts: Texts) -> dict[str, A
         "text_counts": text_count_curve(stage_one, [0, *e.text_counts], e.draws, e.seed),
         "text_choices": text_choice_curve(stage_one, e.text_counts),
         "text_tests": [t for t in tests if not prompts or t["test"] != "kind"],
-        "class_means": class_mean_ablation(stage_one),
         **({"prompts": prompts} if prompts else {}),
-        **_analogous(stage_one, test.classes, texts),
     }
-
-
-def _analogous(stage_one: StageOne, classes: list[str], texts: Texts) -> dict[str, Any]:
-    """Stage one with the nearest names of a vocabulary as analogous classes.
-
-    Empty without a vocabulary, or without a name that is near.
-    """
-    vocabulary = texts.vocabulary
-    if vocabulary is None:
-        return {}
-    names = texts.vocabulary_names
-    weights = texts.weights("name", len(classes))
-    rows = analogous_names(names, vocabulary, classes, weights)
-    if not any(rows):
-        return {}
-    described = {
-        name: [names[row] for row in of_class] for name, of_class in zip(classes, rows, strict=True)
-    }
-    ablation = analogous_ablation(stage_one, rows, vocabulary)
-    return {"analogous_names": {**ablation, "names": described}}
 
 
 def _prompts_as_texts(sentences: Sentences, n_classes: int) -> tuple[list[str], int]:
@@ -364,8 +333,7 @@ class Compared:
 
     original; coder. coder_few: CODER by FEW_TEXTS texts of the vocabulary, the same texts for every
     data set. projected: on the main components of ImageNet's class names. discriminant: whitened by
-    the shots' covariance, if the shots have one. isoclip: without the directions that the two
-    towers do not share, if the encoder has linear projections.
+    the shots' covariance, if the shots have one.
 
     Controls: other_images, own_images: described by as many images as CODER has texts, or by all
     there are: validation images of other data sets; validation images and shots. rotated_texts: by
@@ -391,7 +359,7 @@ class Compared:
             yield from self._without_texts()
 
     def _simple(self) -> Iterator[tuple[str, Tensor]]:
-        """CODER by few texts, the re-evaluation's features, and IsoCLIP's."""
+        """CODER by few texts, and the re-evaluation's features."""
         x, texts, seed = self.test.features, self.texts, self.config.evaluation.seed
         if texts.vocabulary is not None and len(texts.vocabulary) > FEW_TEXTS:
             yield FEW, described_by(some_rows(texts.vocabulary, FEW_TEXTS, seed)).compact(x)
@@ -401,10 +369,6 @@ class Compared:
             shots = _shots(self.config, self.images.shots)
             if shots.ridge is not None:
                 yield "discriminant", shots.whiten(x)
-        if texts.projections is not None:
-            encoder = texts.meta["encoder"]
-            names = encoder["model"], encoder["pretrained"]
-            yield "isoclip", aligned(x, *texts.projections, *names)
 
     def _without_texts(self) -> Iterator[tuple[str, Tensor]]:
         """The controls."""
@@ -430,7 +394,6 @@ class Compared:
         names = len(self.texts.imagenet_names)
         if names and self.images.others:
             some = some_rows(pooled(self.images.others), names, e.seed)
-            self.described["projected_images"] = len(some)
             yield "projected_images", project(x, principal_axes(some))
 
 
@@ -452,9 +415,8 @@ def _map(
 def _with_texts(
     changed: list[dict[str, Any]], test: SplitFeatures, texts: Texts
 ) -> list[dict[str, Any]]:
-    """Entries of changed nearest neighbours (paper, Figure 2).
-
-    Image ids in place of positions, and the texts that tell the images apart.
+    """Entries of changed nearest neighbours (paper, Figure 2), with image ids in place of
+    positions, and the texts that tell the images apart.
     """
     described_by = ADAPTER_KINDS if texts.vocabulary is None else [VOCABULARY]
     text_rows = [i for kind in described_by for i in texts.sentences.rows(kind)]

@@ -1,6 +1,5 @@
-"""Phase generate_pairs: one-to-one texts that a source makes (paper, section 3.4).
-
-For the pairs that stage one confuses.
+"""Phase generate_pairs: one-to-one texts that a source makes for the pairs that stage one confuses
+(paper, section 3.4).
 """
 
 from __future__ import annotations
@@ -17,9 +16,8 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, dataset: str) -> None:
-    """Write ``one_to_one/generated/{dataset}.json``.
-
-    Texts for the first ``generator.max_pairs`` pairs of the pairs file.
+    """Write ``one_to_one/generated/{dataset}.json``: texts for the first ``generator.max_pairs``
+    pairs of the pairs file.
 
     UserError as in the phase generate_texts.
     """

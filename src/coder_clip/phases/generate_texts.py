@@ -25,9 +25,8 @@ log = logging.getLogger("coder_clip")
 
 
 def run(config: Config, dataset: str) -> None:
-    """Write ``texts/generated/{dataset}.json``.
-
-    A text set with the kinds that sources make, and no other kind.
+    """Write ``texts/generated/{dataset}.json``: a text set with the kinds that sources make, and no
+    other kind.
 
     UserError if a source cannot make its texts (`coder_clip.texts.sources`); the needs of all
     sources are checked before any of them loads weights or sends a request that costs money.
@@ -87,17 +86,14 @@ def asked(config: Config, datasets: Iterable[str]) -> Iterator[Asked]:
 
 
 def _classes(config: Config, name: str) -> list[str]:
-    """Class names.
-
-    From the manifest, else from the entry of a published data set, for both of which no images are
-    needed; else from the data set.
+    """Class names from the manifest, else from the entry of a published data set, which need no
+    images; else from the data set.
     """
     manifest = Paths(config.results).manifest(name)
     if manifest.is_file():
         return read_classes(manifest)
-    images = config.images_of(name)
-    if config.datasets[name].root is None and is_published(images):
-        return entry(images).class_names()
+    if config.datasets[name].root is None and is_published(name):
+        return entry(name).class_names()
     return list(load_dataset(name, config.datasets[name]).classes)
 
 

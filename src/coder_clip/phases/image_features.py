@@ -1,6 +1,5 @@
-"""Phase image_features: encode all splits of a data set, or a shard of each.
-
-With one load of the model.
+"""Phase image_features: encode all splits of a data set, or a shard of each, with one load of the
+model.
 """
 
 from __future__ import annotations
@@ -37,9 +36,8 @@ def run(
     shard: int = 0,
     shards: int = 1,
 ) -> None:
-    """Write ``image_features/{model}/{dataset}/{split}.safetensors`` of each split.
-
-    Or one of its shards, beside it.
+    """Write ``image_features/{model}/{dataset}/{split}.safetensors`` of each split, or one of its
+    shards, beside it.
 
     splits: default: all; the file of a split that the data set does not need has no images. A split
     that fails does not stop the others; at the end a UserError has one line per failure. Encoded

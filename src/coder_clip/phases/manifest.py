@@ -85,18 +85,16 @@ def run(config: Config, dataset: str) -> None:
 
 
 def twin_counts(data: ImageFiles) -> dict[str, int]:
-    """Numbers of test images with near twins (`twins.counts`).
-
-    Without images that a correction leaves out.
+    """Numbers of test images with near twins (`twins.counts`), without images that a correction
+    leaves out.
     """
     split_of = {i: split for split, pairs in data.splits.items() for i, _ in pairs}
     return counts_of_twins(split_of, data.twins)
 
 
 def known_twins(config: Config, dataset: str) -> list[list[str]] | None:
-    """The groups of near twins, lists of image ids, in the manifest.
-
-    None if there is no manifest of the current images.
+    """The groups of near twins, lists of image ids, in the manifest; None if there is no manifest
+    of the current images.
     """
     path = Paths(config.results).manifest(dataset)
     if not path.is_file():

@@ -1,6 +1,5 @@
-"""Phase one_to_one: features of the texts of pairs (paper, section 3.4).
-
-They are one difference per unordered pair.
+"""Phase one_to_one: features of the texts of pairs, one difference per unordered pair (paper,
+section 3.4).
 """
 
 from __future__ import annotations

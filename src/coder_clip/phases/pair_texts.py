@@ -18,9 +18,8 @@ log = logging.getLogger("coder_clip")
 
 
 def run(config: Config, dataset: str) -> None:
-    """Write ``one_to_one/{dataset}.json``: all one-to-one texts.
-
-    The most frequently confused pairs come first.
+    """Write ``one_to_one/{dataset}.json``: all one-to-one texts, the most frequently confused pairs
+    first.
 
     The texts come from a file, or from the phase generate_pairs.
     """

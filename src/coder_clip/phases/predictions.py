@@ -60,9 +60,8 @@ def with_groups(table: pd.DataFrame, images: SplitFeatures) -> None:
 def metrics(
     config: Config, tables: Sequence[pd.DataFrame], clip: pd.DataFrame, n_classes: int
 ) -> dict[str, Any]:
-    """The metrics of one method and setting.
-
-    Accuracy, top-5 accuracy, mean class recall and the comparison with CLIP.
+    """The metrics of one method and setting: accuracy, top-5 accuracy, mean class recall and the
+    comparison with CLIP.
 
     tables: the method's rows, one table per random draw; one table without random draws. clip: the
     rows of plain CLIP on the same images, in the same order. Where the rows have groups of near

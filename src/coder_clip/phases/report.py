@@ -85,13 +85,13 @@ def _in_words(answer: ReportAnswer) -> list[str]:
 
 def _next(config: Config) -> str:
     """The command that most people want after this run, and what it does."""
-    if {config.images_of(name) for name in config.datasets} <= DRAWN.keys():
+    if config.datasets.keys() <= DRAWN.keys():
         return "make first  (first real numbers: three published data sets, about an hour)"
     # a model whose texts are features encodes no edited text, so it has no page of `explore`
     encoders = [name for name, m in config.models.items() if families.encodes(m.model)]
     # for the first own data set with validation images, the page of its errors
     for name in config.datasets:
-        if config.images_of(name) in BUILTIN or not config.has_val(name) or not encoders:
+        if name in BUILTIN or not config.has_val(name) or not encoders:
             continue
         which = ""
         if len(config.datasets) > 1:

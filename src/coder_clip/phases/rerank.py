@@ -12,7 +12,6 @@ from torch import Tensor
 from ..baselines.zero_shot import class_weights, clip_scores
 from ..evaluation import recommendation
 from ..evaluation.estimates import estimate, paired_test
-from ..evaluation.text_coverage import coverage
 from ..foundation.artifacts import (
     Paths,
     made_by,
@@ -23,7 +22,7 @@ from ..foundation.artifacts import (
     write_parquet,
 )
 from ..protocols import DEFAULT_THRESHOLD, FLAWS, SETTINGS, Setting, usable
-from ..rerank import OneToOne, Reranked, oracle, rerank_scores
+from ..rerank import OneToOne, Reranked, rerank_scores
 from ..zero_shot import predict
 from .coder import text_neighbors
 from .common import (
@@ -64,10 +63,9 @@ def run(config: Config, model: str, dataset: str) -> None:
         config, dataset, test, val, read_texts(config, model, dataset, test), pairs
     )
 
-    tables, documents, sweep, candidates, changes = [], [], [], [], []
+    tables, documents, sweep = [], [], []
     for setting in config.settings:
         result = stage_two(inputs, SETTINGS[setting])
-        compared = inputs.pairs_of(SETTINGS[setting])
         both, threshold, reranked = result.both, result.threshold, result.reranked
         table = rows(test, METHOD, setting, result.scores, result.prediction)
         table["looked_at"], table["stage_one"] = reranked.numpy(), both.stage_one.numpy()
@@ -77,7 +75,10 @@ def run(config: Config, model: str, dataset: str) -> None:
                 **metrics(config, [table], clip, len(test.classes)),
                 "threshold": threshold,
                 "looked_at": int(reranked.sum()),
-                **coverage(both.classes[reranked], compared),
+                "against_stage_one": against_stage_one(table),
+                "comparisons": comparisons(
+                    both.classes[reranked], inputs.pairs_of(SETTINGS[setting])
+                ),
             }
         )
         # both predictions are known, and each threshold chooses between them
@@ -88,13 +89,6 @@ def run(config: Config, model: str, dataset: str) -> None:
                 "looked_at": int(((both.gap < t) & result.eligible).sum()),
             }
             sweep.append({"setting": setting, "threshold": t, **point})
-        for k in _numbers_of_classes(config, test):
-            reranked_k = rerank_scores(test.features, result.scores, compared, k)
-            candidates += [
-                {"setting": setting, "top_k": k, **point}
-                for point in gates(reranked_k, threshold, test.labels, compared, test.groups)
-            ]
-        changes += changed_pairs(table, setting)
 
     out = paths.rerank(model, dataset)
     write_parquet(out, pd.concat(tables, ignore_index=True))
@@ -115,8 +109,6 @@ def run(config: Config, model: str, dataset: str) -> None:
         "methods": documents,
         "validation": None,
         "sweep": sweep,
-        "candidates": candidates,
-        "pairs": changes,
         "flaws": [],
         "made_by": made_by(f"coder-clip rerank --model {model} --dataset {dataset}", files),
     }
@@ -127,18 +119,9 @@ def run(config: Config, model: str, dataset: str) -> None:
     write_json(out.with_suffix(".json"), document)
 
 
-def _numbers_of_classes(config: Config, test: SplitFeatures) -> list[int]:
-    """The numbers of classes that stage two is tried with, at most those of the data set."""
-    tried = (config.rerank.top_k, *config.rerank.top_ks)
-    return sorted({min(k, len(test.classes)) for k in tried})
-
-
 @dataclass(frozen=True)
 class StageScores:
-    """Stage one's scores (N, C) on the test split, and both stages' predictions.
-
-    Predictions on test and validation.
-    """
+    """Stage one's scores (N, C) of the test split; both stages' predictions, also on validation."""
 
     scores: Tensor
     test: Reranked
@@ -230,9 +213,8 @@ def stage_two(inputs: RerankInputs, s: Setting) -> SettingResult:
 
 
 def _on_validation(inputs: RerankInputs) -> dict[str, Any]:
-    """The rerank on validation images, in the setting that new images are classified in.
-
-    No methods if the run has the setting as_published alone.
+    """The rerank on validation images, in the setting that new images are classified in; no methods
+    if the run has the setting as_published alone.
 
     Where the threshold is chosen on these images, each half has the threshold that is best on the
     other half.
@@ -244,10 +226,9 @@ def _on_validation(inputs: RerankInputs) -> dict[str, Any]:
     both = inputs.stages(SETTINGS[setting]).val
     assert both is not None
     if SETTINGS[setting].rerank_threshold == "validation":
-        correct, thresholds = cross_fitted(config.rerank.thresholds, both, val.labels, val.groups)
+        correct = cross_fitted(config.rerank.thresholds, both, val.labels, val.groups)
     else:
-        thresholds = [config.threshold(inputs.dataset)]
-        correct = both.predictions(thresholds[0]) == val.labels
+        correct = both.predictions(config.threshold(inputs.dataset)) == val.labels
     # names alone on the same images, for the paired comparison
     names = clip_scores(val.features, class_weights(*inputs.texts.of("name"), len(val.classes)))
     document = read_json(
@@ -256,13 +237,12 @@ def _on_validation(inputs: RerankInputs) -> dict[str, Any]:
     tests = document["validation"]["candidates"]  # number of tests to correct for
     of_names = predict(names) == val.labels
     entry = recommendation.entry(METHOD, setting, correct, of_names, tests, val.groups)
-    return {"images": len(val.ids), "methods": [{**entry, "thresholds": thresholds}]}
+    return {"images": len(val.ids), "methods": [entry]}
 
 
 def flaws(inputs: RerankInputs) -> list[dict[str, Any]]:
-    """The effect of each flaw (bug or leak) of stage one and two alone.
-
-    ``clean`` with this flaw against ``clean``, on the same images.
+    """The effect of each flaw (bug or leak) of stage one and two: ``clean`` with this flaw against
+    ``clean``, on the same images.
     """
     # flaws in texts change stage one, too, so CODER without the rerank is compared as well
     config, labels = inputs.config, inputs.test.labels
@@ -301,9 +281,8 @@ def flaws(inputs: RerankInputs) -> list[dict[str, Any]]:
 
 
 def best_threshold(thresholds: list[float], both: Reranked, labels: Tensor) -> float:
-    """The threshold with the highest accuracy on labels (N,).
-
-    Of several the smallest, which reranks the fewest images.
+    """The threshold with the highest accuracy on labels (N,); of several the smallest, which
+    reranks the fewest images.
     """
     right = {t: int((both.predictions(t) == labels).sum()) for t in sorted(thresholds)}
     return max(right, key=lambda t: right[t])
@@ -311,11 +290,8 @@ def best_threshold(thresholds: list[float], both: Reranked, labels: Tensor) -> f
 
 def cross_fitted(
     thresholds: list[float], both: Reranked, labels: Tensor, groups: Tensor | None = None
-) -> tuple[Tensor, list[float]]:
-    """Correctness (N,) bool of the rerank with thresholds chosen on the other half.
-
-    Each half of the images has the threshold that is best on the other half. Also the thresholds of
-    the first and the second half.
+) -> Tensor:
+    """Correctness (N,) bool of the rerank, each half with the threshold that is best on the other.
 
     No image is evaluated with a threshold that it helped to choose, which would look too good. The
     halves are every other image in the order of the classes, so that each half has images of each
@@ -331,57 +307,33 @@ def cross_fitted(
         half_of.setdefault(group, len(half_of) % 2)
     second = torch.tensor([half_of[group] for group in group_of]) == 1
     halves = (order[~second], order[second])
-    chosen = []
     correct = torch.zeros(len(labels), dtype=torch.bool)
     for half, other in (halves, halves[::-1]):
         threshold = best_threshold(thresholds, Reranked(*(t[other] for t in both)), labels[other])
         correct[half] = both.predictions(threshold)[half] == labels[half]
-        chosen.append(threshold)
-    return correct, chosen
+    return correct
 
 
-def gates(
-    both: Reranked, threshold: float, labels: Tensor, pairs: OneToOne, groups: Tensor | None = None
-) -> list[dict[str, Any]]:
-    """The rerank with the gate in use ("in_use") and with all images reranked ("open").
+def comparisons(classes: Tensor, pairs: OneToOne) -> dict[str, int]:
+    """The number of comparisons of reranked images, and how many of them have texts.
 
-    Each entry has the accuracy of the rerank, the accuracy of a second stage that never errs
-    (oracle), and coverage: share of comparisons with texts; None if nothing is compared. labels:
-    (N,). groups: (N,), near twins share a number.
+    classes: (n, k) candidates of the images; all pairs of an image's candidates are compared.
     """
-    reranked_by = {"in_use": both.gap < threshold, "open": torch.full(both.gap.shape, True)}
-    rows_of_gates = []
-    for gate, reranked in reranked_by.items():
-        right = torch.where(reranked, both.stage_two, both.stage_one) == labels
-        rows_of_gates.append(
-            {
-                "gate": gate,
-                "looked_at": int(reranked.sum()),
-                "accuracy": estimate(right, groups=groups),
-                "oracle": estimate(oracle(both, reranked, labels), groups=groups),
-                "coverage": coverage(both.classes[reranked], pairs)["coverage"],
-            }
-        )
-    return rows_of_gates
+    i, j = torch.triu_indices(classes.shape[1], classes.shape[1], 1)
+    a, b = classes[:, i], classes[:, j]
+    # one number per unordered pair, the smaller class first
+    compared = torch.minimum(a, b) * pairs.n_classes + torch.maximum(a, b)
+    has_text = torch.isin(compared, pairs.pairs[:, 0] * pairs.n_classes + pairs.pairs[:, 1])
+    return {"all": has_text.numel(), "with_text": int(has_text.sum())}
 
 
-def changed_pairs(table: pd.DataFrame, setting: str) -> list[dict[str, Any]]:
-    """The images that the rerank fixed and broke, for each (class before, class after).
-
-    Their number and ids.
-    """
-    changed = table[table["prediction"] != table["stage_one"]]
-    changes = []
-    # a group is one confusion that the rerank resolves or causes
-    for _, group in changed.groupby(["stage_one", "prediction"]):
-        a, b = group[["stage_one", "prediction"]].iloc[0].tolist()
-        fixed = group.loc[group["correct"], "image_id"].tolist()
-        broke = group.loc[group["stage_one"] == group["label"], "image_id"].tolist()
-        counts = {"fixed": len(fixed), "broke": len(broke)}
-        changes.append(
-            {"setting": setting, "a": a, "b": b, **counts, "fixed_ids": fixed, "broke_ids": broke}
-        )
-    return sorted(changes, key=lambda p: (-(p["fixed"] + p["broke"]), p["a"], p["b"]))
+def against_stage_one(table: pd.DataFrame) -> dict[str, int]:
+    """The numbers of images that the rerank puts right (fixed) and wrong (broke)."""
+    before = table["stage_one"] == table["label"]
+    return {
+        "fixed": int((table["correct"] & ~before).sum()),
+        "broke": int((before & ~table["correct"]).sum()),
+    }
 
 
 def read_one_to_one(config: Config, images: SplitFeatures, as_published: bool = False) -> OneToOne:

@@ -19,7 +19,7 @@ from ..foundation.artifacts import Paths, read_classes, write_tensors
 from ..foundation.reproducible import lengths, on_grid
 from ..texts.sentences import fill, make_sentences, spaces
 from ..texts.sets import load_text_set
-from .common import VOCABULARY, use_threads, warn_cut
+from .common import use_threads, warn_cut
 
 if TYPE_CHECKING:
     from ..encoders.encoder import Encoder
@@ -36,9 +36,8 @@ CLASSES = 128
 
 
 def run(config: Config, model: str, dataset: str) -> None:
-    """Write ``text_features/{model}/{dataset}.safetensors``.
-
-    Warn of texts over the context length.
+    """Write ``text_features/{model}/{dataset}.safetensors``, and warn of texts over the context
+    length.
     """
     # One file holds every prompt of every kind and setting, each with its kind and class: later
     # phases select rows and need no encoder. Of random words and template ensembles only the
@@ -51,7 +50,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     name = config.models[model].model
     if not families.encodes(name):
         tables = families.tables(name, config.data_root)
-        return write_tables(path, of, tables, tables.texts(config.images_of(dataset), classes))
+        return write_tables(path, of, tables, tables.texts(dataset, classes))
     from .encoder import encoder_of  # imports torch and the encoder's library
 
     templates = load_templates(dataset, config.datasets[dataset])
@@ -74,9 +73,6 @@ def run(config: Config, model: str, dataset: str) -> None:
         "class_index": torch.tensor(sentences.class_index, dtype=torch.int64),
         "imagenet_names": imagenet_names(encoder),
     }
-    projections = encoder.projections()
-    if projections is not None:
-        tensors["image_projection"], tensors["text_projection"] = (w.float() for w in projections)
     if any(c.attribute for c in texts.classes):
         e = config.evaluation
         tensors["random_words"] = random_words(encoder, texts, templates, e.seed, e.random_draws)
@@ -99,7 +95,6 @@ def write_tables(path: Path, of: dict[str, Any], tables: TextTables, texts: list
         "unique_texts": len({t.text for t in texts}),
         "over_length": [],
         "templates": {},
-        "vocabulary_names": [t.name for t in texts if t.kind == VOCABULARY],
     }
     features = torch.zeros(0, tables.dim)
     if texts:

@@ -80,9 +80,8 @@ def run(config: Config, model: str, dataset: str) -> None:
 def _scores(
     config: Config, images: SplitFeatures, texts: Texts, settings: Iterable[str]
 ) -> dict[tuple[str, str], Tensor]:
-    """(method, setting) -> scores (N, C).
-
-    Every baseline with setting "any", and CODER in these settings.
+    """(method, setting) -> scores (N, C): every baseline with setting "any", and CODER in these
+    settings.
     """
     x, n_classes = images.features, len(images.classes)
     scores = {(method, "any"): s for method, s in baseline_scores(texts, x, n_classes).items()}
@@ -115,9 +114,8 @@ def _on_validation(config: Config, val: SplitFeatures, texts: Texts) -> dict[str
 
 
 def baseline_scores(texts: Texts, x: Tensor, n_classes: int) -> dict[str, Tensor]:
-    """Scores (N, C) of images x (N, d) by each zero-shot method except CODER.
-
-    Of the methods that these texts allow.
+    """Scores (N, C) of images x (N, d) by each zero-shot method but CODER that these texts
+    allow.
     """
     # Kinds of texts (`texts.sentences`): prompt, of the ensemble; attribute, with the name of the
     # class; attribute_alone, without it; sentence, a whole sentence as in CuPL. The names serve as

@@ -31,8 +31,8 @@ def refuse_absent(
     if set(absent) & set(wanted):
         # to go without them is advice only if some data set is left
         without = (
-            "; to go without them: 'make … ONLY_PRESENT=1', 'snakemake … --config "
-            "only_present=true', 'coder-clip check --only-present'"
+            "; to go without them: 'make … ONLY_PRESENT=1', or CODER_CLIP_ONLY_PRESENT=1 before "
+            "another command"
         )
         others = ""
         if len(absent) < len(config.datasets):
@@ -45,15 +45,14 @@ def refuse_absent(
 
 
 def to_download(config: Document) -> list[str]:
-    """Published data sets that a run downloads if ``fetch`` is set.
-
-    Those that lack files, none of which the user has to download by hand.
+    """Published data sets that a run downloads if ``fetch`` is set: those that lack files, none of
+    which the user has to download by hand.
     """
     if not config.fetch:
         return []
     downloaded = []
     for name in absent_data(config, whole=True):
-        data = look_at(config.images_of(name), data_root(config.data_root))
+        data = look_at(name, data_root(config.data_root))
         if data.get and not data.by_hand:
             downloaded.append(name)
     return downloaded
@@ -62,9 +61,8 @@ def to_download(config: Document) -> list[str]:
 def absent_data(
     config: Document, whole: bool = False, opened: Collection[str] = (), skip: bool = False
 ) -> list[str]:
-    """Published data sets that no run can use.
-
-    Neither their images nor the features of all their images are here.
+    """Published data sets that no run can use, because neither their images nor the features of all
+    their images are here.
 
     whole: also data sets that lack some images. A data set with a manifest counts as whole, because
     a job has checked its images already. skip: with whole, accept missing images if each split has
@@ -83,7 +81,7 @@ def absent_data(
 
     def unusable(name: str) -> bool:
         """True if the images of a data set are not here; with ``whole``, also if some are not."""
-        if not is_here(config.images_of(name), root, config.datasets[name].split):
+        if not is_here(name, root, config.datasets[name].split):
             return True
         if not whole or paths.manifest(name).is_file():
             return False
@@ -95,7 +93,7 @@ def absent_data(
 def _is_whole(config: Document, name: str, root: Path, skip: bool) -> bool:
     """True if no image is missing; with skip, if each split has an image that is here."""
     try:
-        data = load_below(config.images_of(name), root, config.datasets[name].split)
+        data = load_below(name, root, config.datasets[name].split)
     except UserError:
         return False
     missing = set(data.missing())
@@ -106,9 +104,8 @@ def _is_whole(config: Document, name: str, root: Path, skip: bool) -> bool:
 
 
 def _is_encoded(config: Document, name: str) -> bool:
-    """True if the results have the manifest of the data set and all its features.
-
-    Then the images are not needed.
+    """True if the results have the manifest of the data set and all its features, so that its
+    images are not needed.
     """
     paths = Paths(config.results)
     features = [

@@ -7,9 +7,8 @@ from pathlib import Path
 
 
 def read(path: Path) -> dict[str, str] | None:
-    """The columns of the file's last row.
-
-    None if the file is missing, half-written or without a rule's name.
+    """The columns of the file's last row; None if the file is missing, half-written or without a
+    rule's name.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

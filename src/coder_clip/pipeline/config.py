@@ -28,9 +28,8 @@ from .results_folder import refuse_misplaced
 from .sections import DatasetConfig as DatasetConfig
 from .sections import RerankConfig as RerankConfig
 
-# environment variable that comes before the key only_present
-ONLY_PRESENT = "CODER_CLIP_ONLY_PRESENT"
-FETCH = "CODER_CLIP_FETCH"  # the same for the key fetch
+# key -> environment variable that comes before it, for one run
+SWITCHES = {"only_present": "CODER_CLIP_ONLY_PRESENT", "fetch": "CODER_CLIP_FETCH"}
 # data sets that the plan of a run left out, so that its jobs need not look again
 LEFT_OUT = "CODER_CLIP_LEFT_OUT"
 SEEDS_OF_FEATURES = 10  # default number of seeds where every data set is of features
@@ -112,17 +111,10 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
     config._file = path.as_posix()
     if root is not None:
         config = config.at(root)
-    fetch = os.environ.get(FETCH)
-    if fetch:
-        value: bool | str = fetch
-        if fetch != "strict":
-            value = switched(FETCH, fetch)
-        config = config.model_copy(update={"fetch": value})
-    variable = os.environ.get(ONLY_PRESENT)
-    only_present = config.only_present
-    if variable:
-        only_present = switched(ONLY_PRESENT, variable)
-    if only_present and not absent:
+    given = {key: os.environ.get(variable) for key, variable in SWITCHES.items()}
+    switches = {key: _switched(key, value) for key, value in given.items() if value}
+    config = config.model_copy(update=switches)
+    if config.only_present and not absent:
         return _present(config, path)
     return config
 
@@ -156,21 +148,21 @@ def known_folders(config: Config) -> list[Path]:
     return [folder.expanduser() for folder in folders if folder]
 
 
-def switched(name: str, value: str) -> bool:
-    """Parse the value of a variable or argument that switches something on or off.
-
-    UserError for other values.
-    """
+def _switched(key: str, value: str) -> bool | str:
+    """Parse the value of a switch's environment variable. UserError for other values."""
+    if (key, value) == ("fetch", "strict"):
+        return value
     if value.lower() in ("1", "true", "yes", "on"):
         return True
-    if value.lower() in ("0", "false", "no", "off", ""):
+    if value.lower() in ("0", "false", "no", "off"):
         return False
-    raise UserError(f"{name}: '{value}' is neither true (1, yes, on) nor false (0, no, off)")
+    raise UserError(
+        f"{SWITCHES[key]}: '{value}' is neither true (1, yes, on) nor false (0, no, off)"
+    )
 
 
 def _present(config: Config, path: Path) -> Config:
-    """The configuration without the published data sets that are not here and will not be fetched.
-
+    """The configuration without the published data sets that are not here and will not be fetched;
     UserError if none is left.
     """
     # needed only with only_present; the imports would slow down every start

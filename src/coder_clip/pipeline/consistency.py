@@ -36,7 +36,7 @@ def problems(config: Document, root: Path) -> Iterator[str]:
             if len(name) > LONGEST:
                 yield f"{kind}.{one_line(name, 40)}: use at most {LONGEST} letters"
     for name, dataset in config.datasets.items():
-        yield from _dataset_problems(name, dataset, config.images_of(name), root)
+        yield from _dataset_problems(name, dataset, root)
         yield from _template_problems(name, dataset)
     for name, model in config.models.items():
         yield from _model_problems(name, model, root)
@@ -57,24 +57,21 @@ def problems(config: Document, root: Path) -> Iterator[str]:
             yield f"adapter.{key}: from {low:g} to {high:g} is falling; put the larger value second"
 
 
-def _dataset_problems(name: str, dataset: DatasetConfig, images: str, root: Path) -> Iterator[str]:
-    """Problems of one data set: its name, and keys that its form does not allow.
-
-    images: the data set whose images it has.
-    """
+def _dataset_problems(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]:
+    """Problems of one data set: its name, and keys that its form does not allow."""
     if dataset.features is not None:
         yield from _features_problems(name, dataset, root)
-    elif dataset.root is None and images not in BUILTIN:
+    elif dataset.root is None and name not in BUILTIN:
         yield (
             f"datasets.{name}: not a built-in data set{nearest_dataset(name)}; your own needs "
             "'root'"
         )
     if dataset.split is not None:
-        if dataset.root is not None or images not in PUBLISHED:
+        if dataset.root is not None or name not in PUBLISHED:
             yield f"datasets.{name}.split: only for published data sets; leave it out"
         else:
             try:
-                entry(images).only(dataset.split)
+                entry(name).only(dataset.split)
             except UserError as error:
                 yield f"datasets.{name}.split: {error}"
     if dataset.root is None and dataset.features is None and dataset.classes is not None:
@@ -113,7 +110,7 @@ def _features_problems(name: str, dataset: DatasetConfig, root: Path) -> Iterato
         yield f"datasets.{name}: 'root' and 'features' are given; keep one of them"
     if not (root / dataset.features).is_dir():  # type: ignore[operator]
         yield f"datasets.{name}.features: no folder {dataset.features}; correct the path"
-    if dataset.classes is None and (dataset.of or name) not in PUBLISHED:
+    if dataset.classes is None and name not in PUBLISHED:
         yield (
             f"datasets.{name}.classes: name the classes in label order, because '{name}' is not a "
             "published data set"
@@ -163,9 +160,8 @@ def _model_problems(name: str, model: ModelConfig, root: Path) -> Iterator[str]:
 
 
 def _generator_problems(config: Document) -> Iterator[str]:
-    """Problems of texts from a language model.
-
-    No section ``generator``, or no encoder in it that compares analogous classes.
+    """Problems of texts from a language model: no section ``generator``, or no encoder in it that
+    compares analogous classes.
     """
     generator = config.generator
     for name, dataset in config.datasets.items():

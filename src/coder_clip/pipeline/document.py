@@ -19,7 +19,6 @@ from ..foundation.strict import Strict
 from ..protocols import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 from ..texts.generator import GeneratorConfig
 from ..texts.sources import SOURCES
-from .same_images import with_images
 from .sections import (
     AdapterConfig,
     DatasetConfig,
@@ -52,14 +51,13 @@ class Document(Strict):
     only_present: Annotated[bool, NO_RESULT] = Field(
         False,
         description="Skip published data sets if neither all their images nor, in the results, all "
-        "their image features are here; CODER_CLIP_ONLY_PRESENT and --config only_present=true "
-        "take precedence.",
+        "their image features are here; the variable CODER_CLIP_ONLY_PRESENT takes precedence.",
     )
     fetch: Annotated[bool | Literal["strict"], NO_RESULT] = Field(
         False,
         description="Download weights and the published data sets that may be downloaded as part "
         "of a run; 'make reproduce' goes on without a data set that could not be downloaded, and "
-        "says so; strict: it stops. CODER_CLIP_FETCH and --config fetch=true come first.",
+        "says so; strict: it stops. The variable CODER_CLIP_FETCH takes precedence.",
     )
     datasets: dict[str, DatasetConfig]
     models: dict[str, ModelConfig]
@@ -88,9 +86,8 @@ class Document(Strict):
 
     @derived
     def text_encoder(self) -> str:
-        """The model that compares names, for sources whose texts an encoder chooses.
-
-        By default the first model.
+        """The model that compares names, for sources whose texts an encoder chooses; by default the
+        first one.
         """
         if self.generator and self.generator.encoder:
             return self.generator.encoder
@@ -103,40 +100,23 @@ class Document(Strict):
         return any(kind in SOURCES[source].compares for kind, source in made_by.items())
 
     @derived
-    def images_of(self, dataset: str) -> str:
-        """The data set whose images a data set has: the one that its key `of` names, or itself."""
-        return self.datasets[dataset].of or dataset
-
-    @derived
-    def counted_as(self, dataset: str) -> str:
-        """The data set of the run that stands for the images of a data set.
-
-        Of several with the same images one is encoded first, and is the only one in means: the one
-        that the others name, or the first of them.
-        """
-        images = self.images_of(dataset)
-        if images in self.datasets:
-            return images
-        return next(name for name in self.datasets if self.images_of(name) == images)
-
-    @derived
     def published(self, dataset: str) -> bool:
         """True for a published data set, which is read from the data root."""
-        given, images = self.datasets[dataset], self.images_of(dataset)
-        return given.root is None and given.features is None and images in WITH_ENTRY
+        given = self.datasets[dataset]
+        return given.root is None and given.features is None and dataset in WITH_ENTRY
 
     @derived
     def of_features(self, dataset: str) -> bool:
         """True for a data set of features, which has no images."""
-        given, images = self.datasets[dataset], self.images_of(dataset)
-        return given.features is not None or (given.root is None and images in FEATURE_SETS)
+        given = self.datasets[dataset]
+        return given.features is not None or (given.root is None and dataset in FEATURE_SETS)
 
     @derived
     def class_texts(self, dataset: str) -> bool:
         """False if a model that brings its texts as features has none for the data set."""
         models = [m.model for m in self.models.values() if not families.encodes(m.model)]
         lists = [read_list(listed(model)) for model in models]
-        return all(tables.name(self.images_of(dataset)) for tables in lists)
+        return all(tables.name(dataset) for tables in lists)
 
     @derived
     def part(self, dataset: str) -> bool:
@@ -145,31 +125,27 @@ class Document(Strict):
         Results that the other data set has already, such as comparisons of neighbours, are not made
         again.
         """
-        images = self.images_of(dataset)
-        return images in FEATURE_SETS and self.published(dataset) and entry(images).part
+        return dataset in FEATURE_SETS and self.published(dataset) and entry(dataset).part
 
     @derived
     def published_name(self, dataset: str) -> str:
-        """The data set under which methods publish their settings.
-
-        For published features, the data set of their images.
+        """The data set under which methods publish their settings; for published features, the data
+        set of their images.
         """
-        images = self.images_of(dataset)
-        of_images = entry(images).of if self.published(dataset) else None
-        return of_images or images
+        of_images = entry(dataset).of if self.published(dataset) else None
+        return of_images or dataset
 
     @derived
     def has_val(self, dataset: str) -> bool:
-        """True if the data set has validation images.
-
-        Without them the clean setting keeps the defaults.
+        """True if the data set has validation images, without which the clean setting keeps the
+        defaults.
 
         For a folder, the folder itself says so, or, if it is not on this machine (results were
         pulled), the manifest.
         """
         root = self.datasets[dataset].root
         if root is None:
-            return not zero_shot_only(self.images_of(dataset), self.datasets[dataset].split)
+            return not zero_shot_only(dataset, self.datasets[dataset].split)
         listed = Paths(self.results).manifest(dataset)
         if not root.is_dir() and listed.is_file():
             return "val" in read_json(listed)["images"]
@@ -182,10 +158,7 @@ class Document(Strict):
 
     @derived
     def others(self, dataset: str) -> list[str]:
-        """The other data sets with validation images, which have other images.
-
-        No parts, none of the images of this data set, and no images twice.
-        """
+        """The other data sets with validation images, which have other images; no parts."""
         images = self.published_name(dataset)
         return [
             other
@@ -193,7 +166,6 @@ class Document(Strict):
             if other != dataset
             and self.has_val(other)
             and not self.part(other)
-            and self.counted_as(other) == other
             and self.published_name(other) != images
         ]
 
@@ -225,9 +197,8 @@ class Document(Strict):
 
     @derived
     def views_stored(self, dataset: str) -> int:
-        """Number of augmented views per shot to keep one by one.
-
-        All, up to MOST_VIEWS, if a method needs single views; else 0.
+        """Number of augmented views per shot to keep one by one: all, up to MOST_VIEWS, if a method
+        needs them; else 0.
         """
         need_views = set(USE_VIEWS) & set(self.adapter.methods)
         if not need_views:
@@ -259,7 +230,7 @@ class Document(Strict):
     @field_validator("datasets", mode="before")
     @classmethod
     def _datasets(cls, value: Any) -> Any:
-        return with_images(_by_name("datasets", value))
+        return _by_name("datasets", value)
 
     @field_validator("models", mode="before")
     @classmethod

@@ -68,9 +68,8 @@ def packages() -> dict[str, str]:
 
 
 def line(paths: Paths) -> str | None:
-    """The environment file as one line of text.
-
-    None if there is no such file, because nothing was encoded here.
+    """The environment file as one line of text; None if there is no such file, because nothing was
+    encoded here.
     """
     try:
         run = json.loads(paths.environment.read_text(encoding="utf-8"))

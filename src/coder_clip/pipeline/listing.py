@@ -31,7 +31,7 @@ def listing(config: Document, dataset: str) -> str | None:
         from ..datasets.features import listing as listing_of_features  # which imports torch
 
         return listing_of_features(features) + _files(given)
-    if root is None and features is None and config.images_of(dataset) not in WITH_ENTRY:
+    if root is None and features is None and dataset not in WITH_ENTRY:
         return None
     if root is not None and root.is_dir():
         return _listing(root) + _files(given)

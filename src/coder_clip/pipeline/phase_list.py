@@ -39,9 +39,8 @@ class Phase:
 
 @dataclass(frozen=True)
 class Call:
-    """The function of a phase's command: ``run`` of its module in `coder_clip.phases`.
-
-    With its options as arguments.
+    """The function of a phase's command: ``run`` of its module in `coder_clip.phases`, with its
+    options as arguments.
     """
 
     module: str
@@ -50,9 +49,8 @@ class Call:
 
     @classmethod
     def of(cls, command: str) -> Call:
-        """From a command line, "coder-clip zero-shot --model mini --dataset rare".
-
-        UserError for another one.
+        """From a command line, "coder-clip zero-shot --model mini --dataset rare"; UserError for
+        another one.
         """
         try:
             return cls._of(shlex.split(command))

@@ -319,7 +319,7 @@ def _evaluation(job: _Job) -> tuple[float, float]:
 
 def kinds_of_features(config: Document, dataset: str) -> int:
     """Number of kinds of features whose neighbours the evaluation compares (`Compared`)."""
-    # original, CODER, on names, IsoCLIP or CODER by few texts; rotated texts, random directions
+    # original, CODER, on names, CODER by few texts; rotated texts, random directions
     kinds = 4
     if config.few_shot(dataset):
         kinds += 1  # discriminant
@@ -368,9 +368,8 @@ NEEDS = {
 
 
 def n_pairs(config: Document, dataset: str, classes: int) -> float:
-    """Number of class pairs that have one-to-one texts: the pairs of a file.
-
-    Without a file the pairs that a language model is asked about, and none without a model.
+    """Number of class pairs that have one-to-one texts: the pairs of a file, else those that a
+    language model is asked about, else none.
     """
     file = config.datasets[dataset].pair_source(dataset)
     if file is not None and file.is_file():
@@ -387,9 +386,7 @@ def opens_images(config: Document, model: str, dataset: str) -> bool:
 
 
 def gpus(config: Document) -> int:
-    """Number of GPUs of this machine that encoders may use, as torch says.
-
-    As many jobs run at a time, one on each GPU.
+    """Number of GPUs of this machine that encoders may use, as torch says; one job runs on each.
 
     torch takes a second to import, and is imported only where the system has a driver of a GPU.
     """
@@ -466,7 +463,7 @@ def _sizes(config: Document, dataset: str) -> Sizes:
     if not path.is_file() and config.published(dataset):
         from ..datasets.entry import entry
 
-        published = entry(config.images_of(dataset))
+        published = entry(dataset)
         counts = {str(split): n for split, n in published.splits[0].counts.items()}
         return counts, published.n_classes
     manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -474,9 +471,8 @@ def _sizes(config: Document, dataset: str) -> Sizes:
 
 
 def encoder_size(config: Document, model: str, closely: bool = False) -> Size:
-    """The size of a model's encoder, from its architecture alone.
-
-    If the architecture cannot be read, the size of a large ViT.
+    """The size of a model's encoder, from its architecture alone; that of a large ViT if it cannot
+    be read.
 
     closely: count the operations of a tower of timm, which takes seconds to import.
     """

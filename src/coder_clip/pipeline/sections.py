@@ -46,11 +46,6 @@ def _kind_schema() -> dict[str, Any]:
 class DatasetConfig(Strict):
     """One data set: a built-in name, or a folder of class folders."""
 
-    of: str | None = Field(
-        None,
-        description="Data set whose images, split, classes and templates this one has, beside its "
-        "own texts: a name of this configuration, or a built-in one (docs/texts.md).",
-    )
     root: Path | None = Field(
         None, description="Folder of class folders; omit it for a built-in or published data set."
     )
@@ -141,9 +136,8 @@ class DatasetConfig(Strict):
 
     @derived
     def text_sources(self, name: str) -> dict[str, Path | str]:
-        """Kind -> file or source of the class texts of data set ``name``.
-
-        A kind without texts has no entry.
+        """Kind -> file or source of the class texts of data set ``name``; a kind without texts has
+        no entry.
         """
         if isinstance(self.texts, dict):
             given = {kind: self.texts[kind] for kind in OF_CLASS}
@@ -157,9 +151,8 @@ class DatasetConfig(Strict):
 
     @derived
     def text_source(self, name: str) -> Path | None:
-        """The one file that has all general texts of data set ``name``.
-
-        None for class names alone, or if each kind has its own source.
+        """The one file that has all general texts of data set ``name``; None for class names alone,
+        or if each kind has its own source.
         """
         if self.texts == "names" or isinstance(self.texts, dict):
             return None
@@ -177,9 +170,8 @@ class DatasetConfig(Strict):
     @property
     @derived
     def pair_text_source(self) -> str | None:
-        """The source that makes the one-to-one texts of the data set.
-
-        None if the texts are read from a file, or there are none.
+        """The source that makes the one-to-one texts of the data set; None if they are read from a
+        file, or there are none.
         """
         given = "none"
         if isinstance(self.texts, dict):
@@ -207,9 +199,10 @@ class DatasetConfig(Strict):
         return path
 
     def _own_set(self, name: str, part: str) -> str:
-        """The file in data/texts of data set ``name``.
+        """The file in data/texts of data set ``name``, or of the published data set whose texts it
+        shares.
 
-        Or of the published data set whose texts this data set shares. part: "", or ".one_to_one".
+        part: "", or ".one_to_one".
         """
         # a folder of your own is not the published data set, even with its name
         published = self.root is None and name in WITH_ENTRY
@@ -292,13 +285,6 @@ class RerankConfig(Strict):
     """Stage two."""
 
     top_k: Annotated[int, Field(ge=2)] = TOP_K
-    top_ks: list[Annotated[int, Field(ge=2)]] = Field(
-        [2, 3, 4, 5, 7, 10],
-        min_length=1,
-        description="Numbers that the table of candidates tries instead of top_k. One-to-one texts "
-        "are for pairs among the top_k likeliest classes; the table shows the coverage for larger "
-        "numbers.",
-    )
     thresholds: list[Share] = Field(
         [round(0.05 * i, 2) for i in range(21)],
         min_length=1,

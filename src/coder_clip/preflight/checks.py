@@ -119,7 +119,7 @@ def _problems(problems: list[str]) -> Iterator[str]:
 
 def _downloaded(config: Config, names: list[str]) -> Iterator[str]:
     for name in names:
-        size = look_at(config.images_of(name), data_root(config.data_root)).size
+        size = look_at(name, data_root(config.data_root)).size
         yield f"data set {name}: the run downloads what is not here, {size}"
 
 
@@ -136,7 +136,7 @@ def _not_here(absent: list[str], downloaded: list[str], file: Path) -> Iterator[
 def _ways(config: Config, lacking: list[str]) -> Iterator[str]:
     """Yield how to get each of these data sets, in several lines."""
     for name in lacking:
-        state = look_at(config.images_of(name), data_root(config.data_root))
+        state = look_at(name, data_root(config.data_root))
         yield "\n".join([f"data set {name}, below {state.folder}", *state.ways()])
 
 
@@ -144,7 +144,7 @@ def _size_of_lacking(config: Config, file: Path, lacking: list[str]) -> Iterator
     """Yield lines on the size of the lacking data sets, if any, and on how to run without them."""
     if not lacking:
         return
-    size = sum(entry(n).gigabytes for n in {config.images_of(name) for name in lacking})
+    size = sum(entry(n).gigabytes for n in lacking)
     root = data_root(config.data_root)
     yield (
         f"these data sets take {terminal.gigabytes(size)}, and "

@@ -35,8 +35,8 @@ def prefetch(config: Config, models: Iterable[str] | None = None) -> Iterator[st
         except UserError as error:
             failed.append(f"model {name}")
             yield f"model {name}: {error}"
-    published = [config.images_of(name) for name in config.datasets if config.published(name)]
-    for name in dict.fromkeys(published) if models is None else ():
+    published = [name for name in config.datasets if config.published(name)]
+    for name in published if models is None else ():
         try:
             findings = get(name, data_root(config.data_root))
         except UserError as error:

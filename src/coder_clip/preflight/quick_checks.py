@@ -155,7 +155,7 @@ def downloads(config: Config, names: Collection[str]) -> None:
         return
     root = data_root(config.data_root)
     writable(root, "data sets")
-    by_name = {n: look_at(n, root).get for n in map(config.images_of, names)}  # files to download
+    by_name = {n: look_at(n, root).get for n in names}  # files to download
     refuse_other_archives(by_name, root)
     refuse_small_disk(by_name, root)
     features = [files[0] for name, files in by_name.items() if name in FEATURE_SETS and files]
@@ -210,7 +210,7 @@ def unreachable(config: Config) -> dict[str, str]:
     if not names or not only_features or set(names) == set(config.datasets):
         return {}
     root = data_root(config.data_root)
-    first = {n: look_at(config.images_of(n), root).get[0] for n in names}  # the first missing file
+    first = {n: look_at(n, root).get[0] for n in names}  # the first missing file
     why = _refusals([*first.values()])
     if not all(why.values()):
         return {}
@@ -223,8 +223,7 @@ def images(config: Config, name: str) -> None:
     Empty images count as missing. No image is opened.
     """
     given, root = config.datasets[name], data_root(config.data_root)
-    of_images = config.images_of(name)
-    if not is_here(of_images, root, given.split):
+    if not is_here(name, root, given.split):
         return  # reported by absent_data
     try:
         data = load_dataset(name, given, config.data_root)
@@ -235,7 +234,7 @@ def images(config: Config, name: str) -> None:
             some = f"{len(lost):,} of {sum(data.counts.values()):,} images are missing or empty"
             raise UserError(f"data set {name}: {some}, below {data.place.images}, first {lost[0]}")
     except UserError as error:
-        raise UserError("\n".join([str(error), *look_at(of_images, root).ways()])) from None
+        raise UserError("\n".join([str(error), *look_at(name, root).ways()])) from None
 
 
 def corrected(config: Config, name: str) -> None:

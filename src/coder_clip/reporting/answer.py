@@ -217,9 +217,8 @@ def _effect(test: Mapping[str, Any], n: int, images: str) -> str:
 
 
 def _few_shot(results: Results, dataset: str, model: str) -> str:
-    """A sentence on the CODER-Adapter and the best other few-shot method.
-
-    With the most shots; "" if one of them did not run.
+    """A sentence on the CODER-Adapter and the best other few-shot method with the most shots; "" if
+    one of them did not run.
 
     The other method is best on validation images: if test images chose it, its accuracy would be
     too high.

@@ -148,9 +148,8 @@ def _few_shot(claim: Claim, results: Results, dataset: str, model: str) -> Judge
 def few_shot_difference(
     results: Results, dataset: str, model: str, shots: int, before: str, after: str
 ) -> tuple[Comparison, int]:
-    """Compare two few-shot methods with a number of shots; also return the number of seeds.
-
-    Missing if one of the methods did not run.
+    """Compare two few-shot methods with a number of shots; also return the number of seeds. Missing
+    if one of the methods did not run.
     """
     why = NO_CLASS_TEXTS
     if dataset in results.with_texts:
@@ -290,9 +289,9 @@ def _stored(
     wanted: dict[str, str],
     why: str = NO_COMPARISON,
 ) -> Comparison:
-    """A test that the phase evaluation stored under ``key``.
+    """The first test below ``key`` of the phase evaluation that has all ``wanted`` values.
 
-    The first one with all ``wanted`` values. Missing, with ``why``, if there is none.
+    Missing, with ``why``, if there is none.
     """
     for test in results.evaluation(dataset, model)[key]:
         if wanted.items() <= test.items():

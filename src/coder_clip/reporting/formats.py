@@ -12,6 +12,7 @@ from ..foundation.artifacts import write_text
 from .parts.table import Cell, Table
 
 LONG = 45  # rows; a longer LaTeX table breaks over pages
+ONE_LINE = 3000  # letters; TeX sets a caption in one line of at most 16,383 points, to measure it
 
 
 def write(table: Table, stem: str | Path) -> None:
@@ -86,8 +87,10 @@ def latex(table: Table, name: str) -> str:
 
     spec = "".join({True: "r", False: "l"}[c.numeric] for c in table.columns)
     head = " & ".join(_tex(c.label) for c in table.columns) + r" \\"
-    about = " ".join([table.caption, *table.notes])
-    caption = rf"\caption{{{_tex(table.title)}. {_tex(about)}}}\label{{tab:{name}}}"
+    about = _tex(" ".join([f"{table.title}.", table.caption, *table.notes]))
+    if len(about) > ONE_LINE:
+        about = rf"\parbox{{\hsize}}{{{about}}}"
+    caption = rf"\caption{{{about}}}\label{{tab:{name}}}"
     body = []
     for row, starts_group in zip(table.rows, table.groups(), strict=True):
         if starts_group:

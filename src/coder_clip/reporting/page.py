@@ -135,7 +135,7 @@ def render(
     all_answers = answers(results)
     of_all = ""
     if len(all_answers) > FEW and not results.names_alone:
-        of_all = overall([a for a in all_answers if results.counted([a.dataset])])
+        of_all = overall(all_answers)
     page = environment.get_template("report.html.j2").render(
         title=title,
         note=note,
@@ -144,7 +144,7 @@ def render(
         setting=results.main_setting,
         photos=photos,
         data=_data(results),
-        images=sum(results.images(d) for d in results.datasets if not _counted_already(results, d)),
+        images=sum(results.images(d) for d in results.datasets if not is_part(d)),
         data_rows=_data_rows(results),
         corrections=_corrections(results),
         twins=_twins(results),
@@ -171,9 +171,8 @@ def render(
 
 
 def metrics(results: Results) -> dict[str, dict[str, dict[str, float]]]:
-    """{data set: {model: {method: top-1}}} in the main setting.
-
-    Few-shot methods carry their shots.
+    """{data set: {model: {method: top-1}}} in the main setting; few-shot methods carry their
+    shots.
     """
     accuracies: dict[str, dict[str, dict[str, float]]] = {}
     for dataset, model in results:
@@ -214,9 +213,8 @@ def _data(results: Results) -> str:
 
 
 def _data_rows(results: Results) -> list[dict[str, Any]]:
-    """Name, description, classes and test images of each data set, for a table.
-
-    Empty for FEW data sets, which are a sentence.
+    """Name, description, classes and test images of each data set, for a table; empty for FEW data
+    sets, which are a sentence.
     """
     if len(results.datasets) <= FEW:
         return []
@@ -226,23 +224,17 @@ def _data_rows(results: Results) -> list[dict[str, Any]]:
             "about": _about(results, dataset),
             "classes": _classes(results, dataset),
             "images": f"{results.images(dataset):,}",
-            "part": is_part(results.images_of[dataset]) and dataset not in results.repeats,
-            "same": results.images_of[dataset] if dataset in results.repeats else "",
+            "part": is_part(dataset),
         }
         for dataset in results.datasets
     ]
-
-
-def _counted_already(results: Results, dataset: str) -> bool:
-    """True if the images of a data set are those of another one, or a part of them."""
-    return dataset in results.repeats or is_part(results.images_of[dataset])
 
 
 def _about(results: Results, dataset: str) -> str:
     """What a data set is, in a few words."""
     if results.manifest(dataset)["files"]:
         return "a folder of photos"
-    return about(results.images_of[dataset])
+    return about(dataset)
 
 
 def _classes(results: Results, dataset: str) -> int:
@@ -267,7 +259,7 @@ def _twins(results: Results) -> str:
     """
     counts: dict[str, dict[str, int]] = {}  # data set -> name of a count -> number
     for dataset in results.datasets:
-        if _counted_already(results, dataset):
+        if is_part(dataset):
             continue
         near_twins = results.manifest(dataset).get("near_twins")
         if near_twins:
@@ -297,10 +289,7 @@ def _named(results: Results, dataset: str) -> str:
 def _items(
     results: Results, image: Loader | None
 ) -> tuple[dict[str, list[_Item]], dict[str, list[str]]]:
-    """Section -> its tables and figures.
-
-    And, for exhibits with nothing to show, reason -> titles.
-    """
+    """Section -> its tables and figures; for exhibits with nothing to show, reason -> titles."""
     items: dict[str, list[_Item]] = {}
     silent: dict[str, list[str]] = {}
     for exhibit in EXHIBITS:
@@ -318,10 +307,10 @@ def _items(
 
 
 def _sections(items: Mapping[str, list[_Item]], opened: list[str]) -> list[dict[str, Any]]:
-    """What the page says about each section that has items.
+    """What the page says about each section that has items, opened sections first, then the others
+    in the order of SECTIONS.
 
-    Opened sections first, then the others in the order of SECTIONS. items: section -> its tables
-    and figures.
+    items: section -> its tables and figures.
     """
     return [
         {
@@ -400,10 +389,10 @@ def _data_url(picture: Image.Image, kind: str, **options: int) -> str:
 
 
 def _encoders(results: Results) -> list[dict[str, Any]]:
-    """Each encoder once.
+    """Each encoder once: its name, its info (`Results.encoder`), and the data sets whose features
+    it made.
 
-    Its name, its info (`Results.encoder`), and the data sets whose features it made. Different
-    encoders of one name have an entry each.
+    Different encoders of one name have an entry each.
     """
     encoders: list[dict[str, Any]] = []
     for dataset, model in results:

@@ -1,6 +1,5 @@
-"""The results tree as tables, figures and the report read it.
-
-Each file once, when it is first asked for.
+"""The results tree as tables, figures and the report read it: each file once, when it is first
+asked for.
 """
 
 from __future__ import annotations
@@ -34,8 +33,6 @@ NO_TEXTS: JsonObject = {
     "left_out": 0,
     "pairs_with_texts": 0,
     "sweep": [],
-    "candidates": [],
-    "pairs": [],
     "flaws": [],
 }
 
@@ -53,9 +50,8 @@ class ResultFile:
 
 
 def in_order(entries: Iterable[JsonObject]) -> list[JsonObject]:
-    """Sort entries by method, then by setting, in the order of METHODS and SETTINGS.
-
-    Unknown methods come last.
+    """Sort entries by method, then by setting, in the order of METHODS and SETTINGS; unknown
+    methods come last.
     """
     # one list for both keys, because no method has the name of a setting
     place = {name: i for i, name in enumerate([*METHODS, *SETTINGS])}
@@ -83,8 +79,6 @@ class Results:
         )
         results.few_shot = [d for d in config.datasets if config.few_shot(d)]
         results.features = [d for d in config.datasets if config.of_features(d)]
-        results.images_of = {d: config.images_of(d) for d in config.datasets}
-        results.repeats = [d for d in config.datasets if config.counted_as(d) != d]
         results.with_texts = [d for d in config.datasets if config.class_texts(d)]
         results.left_out = config.left_out
         results.option = f" --config {config_file}" if config_file else ""
@@ -107,10 +101,6 @@ class Results:
         self.shots = sorted(shots)
         self.few_shot = list(datasets)  # data sets that the few-shot methods ran on
         self.features: list[str] = []  # data sets that are features, without images
-        # data set -> the one whose images it has; by default itself
-        self.images_of = {name: name for name in datasets}
-        # data sets whose images another one stands for; no mean has them
-        self.repeats: list[str] = []
         # data sets with texts of their classes; others have no zero-shot methods
         self.with_texts = list(datasets)
         self._json, self._rows = cache(read_json), cache(read_parquet)
@@ -122,19 +112,12 @@ class Results:
         results.datasets = [d for d in self.datasets if d in self.with_texts]
         return results
 
-    def counted(self, datasets: Iterable[str]) -> list[str]:
-        """Those of some data sets that a mean has: the same images count once."""
-        return [d for d in datasets if d not in self.repeats]
-
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Every (data set, model), data sets outermost."""
         return product(self.datasets, self.models)
 
     def shots_of(self, dataset: str) -> list[int]:
-        """Numbers of shots that a data set was run with, ascending.
-
-        Empty if it is zero-shot only.
-        """
+        """Numbers of shots that a data set ran with, ascending; empty if it is zero-shot only."""
         return self.shots if dataset in self.few_shot else []
 
     # ---- documents and rows, one method for each phase
@@ -183,9 +166,8 @@ class Results:
         return str(self.manifest(dataset).get("split", "own"))
 
     def encoder(self, dataset: str, model: str) -> JsonObject:
-        """The encoder of the image features: its name, weights hash, preprocessing.
-
-        Reads a header only.
+        """The encoder of the image features: its name, weights hash, preprocessing (reads a header
+        only).
         """
         return dict(
             read_metadata(self.paths.image_features(model, dataset, "test")).get("encoder", {})
@@ -285,17 +267,6 @@ class Results:
         # SETTINGS ends with clean, so the last available one is nearest to clean
         return next((s for s in reversed(SETTINGS) if s in available), MAIN_SETTING)
 
-    @staticmethod
-    def rerank_that_looks(document: JsonObject) -> JsonObject | None:
-        """The entry of the rerank that compares classes.
-
-        In `main_setting` or the setting nearest to it; None if no setting compares any.
-
-        The clean setting may choose to rerank nothing.
-        """
-        methods = reversed(in_order(document["methods"]))
-        return next((m for m in methods if m["comparisons"]["all"]), None)
-
     # ---- why a part of the method has nothing to show in these results ("" if it has)
 
     def rerank_off(self, dataset: str, model: str) -> str:
@@ -325,7 +296,7 @@ class Results:
         documents = [self.rerank(*place) for place in self]
         if not any(d["pairs_with_texts"] for d in documents):
             return "no class pair has one-to-one texts"
-        some = any(self.rerank_that_looks(document) for document in documents)
+        some = any(m["comparisons"]["all"] for d in documents for m in d["methods"])
         return "" if some else "no setting reranks an image"
 
     @property
@@ -361,9 +332,8 @@ class Results:
     # ---- where numbers come from
 
     def sources(self, phases: Sequence[str]) -> list[ResultFile]:
-        """The files of some phases with hash and command.
-
-        In the order of phases, data sets and models.
+        """The files of some phases with hash and command, in the order of phases, data sets and
+        models.
         """
         files: list[ResultFile] = []
         for phase, (dataset, model) in product(phases, self):

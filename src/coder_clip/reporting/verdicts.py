@@ -62,7 +62,7 @@ def counted(results: Results) -> bool:
 
     Never for drawn data sets: they are a case and its control, and a mean of the two means nothing.
     """
-    many = len(list(results)) > FEW and len(results.counted(results.datasets)) > 1
+    many = len(list(results)) > FEW and len(results.datasets) > 1
     return many and results.kind != "drawn"
 
 
@@ -97,7 +97,7 @@ def judged(results: Results) -> pd.DataFrame:
     records: list[dict[str, Any]] = []
     for claims in claims_at.values():
         records += _corrected(results, claims)
-    if len(results.counted(results.datasets)) > 1 and results.kind != "drawn":
+    if len(results.datasets) > 1 and results.kind != "drawn":
         for model in results.models:
             records += _overall(results, model, claims_at)
     frame = pd.DataFrame(records, columns=COLUMNS)
@@ -146,8 +146,7 @@ def _overall(
 ) -> list[dict[str, Any]]:
     """Records of the claims over all data sets of a model.
 
-    A part of another data set counts only where its texts are others, in zero-shot claims; of data
-    sets with the same images, one counts.
+    A part of another data set counts only where its texts are others, in zero-shot claims.
 
     claims_at: (data set, model) -> its claims.
     """
@@ -157,9 +156,7 @@ def _overall(
         each = [
             claims[i]
             for (dataset, m), claims in claims_at.items()
-            if m == model
-            and results.counted([dataset])
-            and (claim.evidence == "zero_shot" or not is_part(results.images_of[dataset]))
+            if m == model and (claim.evidence == "zero_shot" or not is_part(dataset))
         ]
         record = _record(results, claim, AVERAGE, model) | _mean_verdict(each)
         record["other_shots"] = _other_verdicts(record["verdict"], _fewer(results, each))
@@ -206,9 +203,8 @@ def _fewer(results: Results, each: Sequence[Judged]) -> dict[int, Comparison]:
 
 
 def _other_verdicts(most: Verdict, fewer: Mapping[int, Comparison]) -> str:
-    """The verdicts with fewer shots that differ from ``most``, the verdict with the most shots.
-
-    "" if there are none.
+    """The verdicts with fewer shots that differ from ``most``, the verdict with the most shots; ""
+    if there are none.
     """
     if most not in JUDGED:
         return ""

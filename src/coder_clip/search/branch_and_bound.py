@@ -205,9 +205,8 @@ def _nodes(betas: Floats, part: _Interval) -> list[int]:
 def _evaluate(
     family: Family, part: _Interval, nodes: list[int], grids: Grids, gammas: Ints, span: slice
 ) -> tuple[Ints, list[_Interval]]:
-    """Number of right images (nodes, γ, α) at each node, and the intervals between nodes.
-
-    For these γ and α.
+    """Number of right images (nodes, γ, α) at each node for these γ and α, and the intervals
+    between nodes.
 
     nodes: β indices; gammas, span: indices of γ and α.
     """

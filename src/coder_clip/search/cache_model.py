@@ -1,6 +1,5 @@
-"""Cache models: shots that vote for their class.
-
-Evaluated in blocks of images that fit in the processor's cache.
+"""Cache models, in which shots vote for their class, evaluated in blocks of images that fit in the
+processor's cache.
 
     logits = clip_logits + α · Σ over shots of each class of exp(−β (1 − A))
 
@@ -31,9 +30,8 @@ KEEP = 2**30  # bytes of affinities that a search keeps in memory; more go to a 
 
 
 class CacheModel(Protocol):
-    """The interface that `search` and `cache_logits` need.
-
-    Shots vote for their class.
+    """The interface that `search` and `cache_logits` need of a model whose shots vote for their
+    class.
 
     labels: (K,) int64, the class of each shot; affinity: images (N, d) -> (N, K), at most 1 up to
     rounding, each row independent of the others.
@@ -80,9 +78,8 @@ class ImageBlock(NamedTuple):
 
 
 class AffinityBlocks:
-    """The affinities of images and shots, in float64 blocks that fit in cache.
-
-    A family of lines for a search.
+    """The affinities of images and shots, in float64 blocks that fit in cache: a family of lines
+    for a search.
     """
 
     def __init__(self, model: CacheModel, x: Tensor, clip_logits: Tensor, labels: Tensor) -> None:
@@ -215,9 +212,8 @@ def decayed(near: Floats, beta: float, out: Floats) -> Floats:
 
 
 def scratch_array(shape: tuple[int, int], dtype: np.dtype[Any]) -> Floats:
-    """An array to fill: in memory, or, if larger than KEEP, in an unnamed file in TMPDIR.
-
-    UserError if the disk is full.
+    """An array to fill: in memory, or, if larger than KEEP, in an unnamed file in TMPDIR; UserError
+    if the disk is full.
     """
     size = shape[0] * shape[1] * dtype.itemsize
     if size <= KEEP:
@@ -237,9 +233,9 @@ def scratch_array(shape: tuple[int, int], dtype: np.dtype[Any]) -> Floats:
 
 
 def checked_labels(labels: Tensor, n: int, n_classes: int, what: str) -> Tensor:
-    """The labels as int64.
+    """The labels as int64; UserError unless they are (n,) and in range.
 
-    UserError unless they are (n,) and in range. what: the name of the labels in messages.
+    what: the name of the labels in messages.
     """
     labels = torch.as_tensor(labels)
     if labels.numel() and (labels.is_floating_point() or labels.is_complex()):

@@ -1,6 +1,5 @@
-"""Search along lines.
-
-Logits are linear in α, so an image is right on one range of α, found without trying each.
+"""Search along lines: logits are linear in α, so an image is right on one range of α, found without
+trying each.
 
     logits = base + α · slope
 
@@ -27,9 +26,8 @@ MARGIN = 1e-11
 
 
 def right_spans(lead: Floats, ahead: Floats, alphas: Floats) -> tuple[Ints, Ints]:
-    """Range of α on which an image is classified correctly: (C, …) -> (…), (…).
-
-    First and past-last index of the α with lead + α · ahead >= 0 for every class.
+    """Range of α on which an image is classified correctly, (C, …) -> (…), (…): first and past-last
+    index of the α with lead + α · ahead >= 0 for every class.
 
     lead: margin of the label over each class at α = 0. ahead: growth of this margin per unit of α.
     alphas: rising, none negative.
@@ -64,9 +62,8 @@ def count_spans(start: Ints, end: Ints, size: int) -> Ints:
 
 
 def right_along(base: Floats, slope: Floats, labels: Ints, alphas: Floats) -> Ints:
-    """Number of images that the arg max of base + α · slope gets right, for each α.
-
-    Of equal classes the lowest comes first.
+    """Number of images that the arg max of base + α · slope, of equal classes the lowest, gets
+    right, for each α.
 
     base, slope: (C, n); labels: (n,); alphas: (V,) rising, none negative -> (V,). All finite.
     """
@@ -84,9 +81,8 @@ def right_along(base: Floats, slope: Floats, labels: Ints, alphas: Floats) -> In
 
 
 class Few(NamedTuple):
-    """Some images, one per column, with the few classes that can win.
-
-    The label and its rivals, one per row, lowest class first.
+    """Some images, one per column, with the few classes that can win: the label and its rivals, one
+    per row, lowest class first.
 
     images: (m,) index of each image; labels: (m,) row of the label. places: (rows, columns) that
     are filled, because images differ in their number of rivals; classes: the class at each filled
@@ -112,9 +108,8 @@ class Few(NamedTuple):
 def undecided(
     lowest: Floats, highest: Floats, labels: Ints, slack: Floats, lines: int
 ) -> tuple[int, Iterator[Few]]:
-    """Number of images right on the whole grid, and blocks of those right on a part.
-
-    Images that are wrong on the whole grid are left out.
+    """Number of images right on the whole grid, and blocks of those right on a part; without those
+    that are wrong on all of it.
 
     Most classes never come near an image's label anywhere on the grid, and this decides most
     images.
@@ -159,9 +154,8 @@ def _blocks(
 
 
 def count_right(base: Floats, slope: Floats, labels: Ints, alphas: Floats, slack: Floats) -> Ints:
-    """Number of images right on each of their lines, for each α: (b, V).
-
-    Of equal classes the lowest comes first.
+    """Number of images right on each of their lines, for each α: (b, V); of equal classes the
+    lowest comes first.
 
     base, slope: (C, n, b), or (C, n, 1) where all lines of an image share it; labels: (n,); slack:
     (n, 1), the largest error by rounding.

@@ -1,6 +1,5 @@
-"""The published search of α and β: rounds, each over a narrower grid, done exactly.
-
-For cache models.
+"""The published search of α and β for cache models: rounds, each over a narrower grid, done
+exactly.
 """
 
 from __future__ import annotations
@@ -39,9 +38,8 @@ class SearchResult(NamedTuple):
 
 
 def grid(low: float, high: float, steps: int) -> Floats:
-    """``steps`` values from ``low`` up to, not including, ``high``.
-
-    As in the code of Tip-Adapter and CODER.
+    """``steps`` values from ``low`` up to, not including, ``high``, as in the code of Tip-Adapter
+    and CODER.
     """
     return np.array([i * (high - low) / steps + low for i in range(steps)])
 

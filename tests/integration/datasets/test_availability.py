@@ -132,11 +132,11 @@ def test_the_command_line(
     tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`data check` and `data get` say what is missing, and where the data sets belong."""
-    answer = command("data", "check", "dtd", "--root", tmp_path)
-    assert answer.code == 1
-    assert "dtd: not usable" in answer.out
     assert "where are the data sets?" in command("data", "get", "dtd").err
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
+    answer = command("data", "check", "dtd")
+    assert answer.code == 1
+    assert "dtd: not usable" in answer.out
     assert len(command("data", "check", "--all").out.splitlines()) > 2 * len(PUBLISHED)
     assert "did you mean 'oxford_pets'" in command("data", "check", "pets").err
     assert "--all" in command("data", "check").err
@@ -217,7 +217,8 @@ def test_one_that_cannot_be_fetched_keeps_no_other_from_it(
         raise UserError(f"cannot reach {urls[0]}")
 
     monkeypatch.setattr("coder_clip.datasets.availability.fetch", unreachable)
-    answer = command("data", "get", "eurosat", "dtd", "--root", tmp_path)
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
+    answer = command("data", "get", "eurosat", "dtd")
     assert answer.code == 1
     assert "eurosat: cannot reach https://" in answer.err
     assert "error: could not be fetched, see above: eurosat" in answer.err
@@ -321,13 +322,18 @@ def test_two_calls_at_once_fetch_once(published_dtd: Entry, web: Web, tmp_path: 
 
 
 def test_an_address_that_a_person_gives_comes_first(
-    published_dtd: Entry, web: Web, tmp_path: Path, command: Callable[..., Any]
+    published_dtd: Entry,
+    web: Web,
+    tmp_path: Path,
+    command: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A mirror of the university's; the checksum is the published one. One that would not be used
     is refused.
     """
     web.files["/mirror/dtd-r1.0.1.tar.gz"] = web.files.pop("/dtd-r1.0.1.tar.gz")
-    into = ("data", "get", "dtd", "--root", tmp_path / "root", "--url")
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
+    into = ("data", "get", "dtd", "--url")
     refused = command(*into, f"{web.url}/mirror/dtd.tar.gz")
     files = "dtd-r1.0.1.tar.gz, split_zhou_DescribableTextures.json"
     assert f"dtd.tar.gz: ends in the name of no file that is missing ({files})" in refused.err
@@ -600,6 +606,7 @@ def test_another_file_in_the_place_of_published_features_is_found_and_replaced(
     assert not found.usable
     assert [d.gives for d in found.get] == ["val_f.pt"], "the others are right"
     assert not is_here("dtd_clip", tmp_path), "so no run is planned with it"
-    answer = command("data", "check", "dtd_clip", "--root", str(tmp_path))
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
+    answer = command("data", "check", "dtd_clip")
     assert answer.code == 1
     assert "val_f.pt is not the published file" in answer.out

@@ -23,7 +23,7 @@ from coder_clip.neighbors import TextNeighbors
 from coder_clip.phases import adapter, coder, confusable_pairs, rerank, zero_shot
 from coder_clip.reporting.evidence import judge
 from coder_clip.reporting.results import Results
-from toy_features import GRID, N_CLASSES, TOP, Toy
+from toy_features import GRID, N_CLASSES, Toy
 
 torch.set_num_threads(1)
 
@@ -82,7 +82,13 @@ def test_each_zero_shot_flaw_alone(toy: Toy) -> None:
     }
     assert among < len(looked_at)
     assert after["one_to_one", "coder_rerank"] != before["coder_rerank"]
-    published = next(m for m in document["methods"] if m["setting"] == "as_published")
+    reranked, coder_alone = before["coder_rerank"], before["coder"]
+    published, chosen = document["methods"]
+    assert chosen["against_stage_one"] == {
+        "fixed": sum(r and not w for r, w in zip(reranked, coder_alone, strict=True)),
+        "broke": sum(w and not r for r, w in zip(reranked, coder_alone, strict=True)),
+    }
+    assert sum(chosen["against_stage_one"].values()), "the rerank changes nothing here"
     all_bugs = toy.plain("test", synonyms=True, underscores=True, class_names=True, one_to_one=True)
     assert published["accuracy"]["value"] == pytest.approx(
         np.mean(toy.right("test", all_bugs, 0.3))
@@ -210,12 +216,8 @@ def test_validation_images_in_the_documents(toy: Toy) -> None:
     found = toy.plain("val")
     halves = [sorted(range(len(labels)), key=lambda i: (labels[i], i))[part::2] for part in (0, 1)]
     reranked = [False] * len(labels)
-    for half, other, threshold in zip(
-        halves, halves[::-1], got["coder_rerank"]["thresholds"], strict=True
-    ):
-        assert threshold == max(
-            GRID, key=lambda t: (sum(toy.right("val", found, t)[i] for i in other), -t)
-        )
+    for half, other in zip(halves, halves[::-1], strict=True):
+        threshold = max(GRID, key=lambda t: (sum(toy.right("val", found, t)[i] for i in other), -t))
         for i in half:
             reranked[i] = toy.right("val", found, threshold)[i]
     x = toy.images["val"][0].double().numpy()
@@ -232,20 +234,6 @@ def test_validation_images_in_the_documents(toy: Toy) -> None:
     assert sum(reranked) < best, "the threshold was chosen on the images that it is evaluated on"
 
 
-def test_candidates_are_as_many_as_there_are_classes_at_most(toy: Toy) -> None:
-    document = read_json(Paths(toy.config.results).rerank("m", "toy").with_suffix(".json"))
-    clean = [c for c in document["candidates"] if c["setting"] == "clean"]
-    assert [(c["top_k"], c["gate"]) for c in clean] == [
-        (k, gate) for k in (2, TOP, 5, N_CLASSES) for gate in ("in_use", "open")
-    ]
-    m = next(m for m in document["methods"] if m["setting"] == "clean")
-    in_use = next(c for c in clean if (c["top_k"], c["gate"]) == (TOP, "in_use"))
-    assert (in_use["accuracy"]["value"], in_use["looked_at"]) == (
-        m["accuracy"]["value"],
-        m["looked_at"],
-    )
-
-
 def test_a_run_without_the_published_settings_does_not_pay_for_them(toy: Toy) -> None:
     """A search on 50,000 test images takes minutes; who wants the clean numbers alone has no use
     for it.
@@ -260,11 +248,11 @@ def test_a_run_without_the_published_settings_does_not_pay_for_them(toy: Toy) ->
 
 
 @pytest.mark.parametrize(
-    ("settings", "methods", "thresholds"),
-    [(["as_published"], [], []), (["as_published", "corrected"], ["corrected"], [[0.3]])],
+    ("settings", "methods"),
+    [(["as_published"], []), (["as_published", "corrected"], ["corrected"])],
 )
 def test_only_a_setting_for_new_images_is_recommended(
-    tmp_path: Path, settings: list[str], methods: list[str], thresholds: list[list[float]]
+    tmp_path: Path, settings: list[str], methods: list[str]
 ) -> None:
     """as_published has texts with bugs, and classify refuses it; corrected has a threshold that
     nothing chose.
@@ -281,7 +269,10 @@ def test_only_a_setting_for_new_images_is_recommended(
     )
     assert [m["setting"] for m in one["methods"] if m["method"] == "coder"] == methods
     assert [m["setting"] for m in two["methods"]] == methods
-    assert [m["thresholds"] for m in two["methods"]] == thresholds
+    right = toy.right("val", toy.plain("val"), 0.3)  # the data set's own threshold
+    assert [m["accuracy"]["value"] for m in two["methods"]] == [
+        pytest.approx(np.mean(right)) for _ in methods
+    ]
     assert one["candidates"] == 3 + 2 * len(methods)
 
 
@@ -316,7 +307,6 @@ def test_the_coder_adapter_is_compared_in_its_setting_and_tip_adapter_is_left_to
             )["p_value"]
         )
     tip = [r for r in document["runs"] if r["method"] == "tip_adapter"]
-    assert {r["selected"] for r in tip} == {"searched"}
     assert len({(r["seed"], r["alpha"], r["beta"]) for r in tip}) == len(toy.config.adapter.seeds)
 
 

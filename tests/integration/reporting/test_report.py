@@ -101,7 +101,7 @@ def test_how_often_names_were_read_stands_beside_the_main_table(tmp_path: Path) 
         "table-zero_shot",
         "table-name_dose",
         "figure-name_dose",
-        "table-candidates",
+        "figure-rerank_threshold",
         "table-classes",
     )
     places = [text.index(f'id="{item}"') for item in order]

@@ -29,7 +29,7 @@ from coder_clip.reporting.exhibits import TABLES, claims
 from coder_clip.reporting.parts import cells
 from coder_clip.reporting.parts.table import AVERAGE, Cell, Column, Table
 from coder_clip.reporting.results import Results
-from fake_results import NOTHING_TO_TUNE, Fake, write_head, write_parquet
+from fake_results import Fake, write_head, write_parquet
 
 HOSTILE = "a|b_c & 100% $x$ #1 {x} \\end{tabular} ~^ <script> `*_[a](b)\n| new row \" ' é 猫 − ±"
 COLUMNS = {  # what people's scripts read, of the tables that the paper's results have
@@ -56,12 +56,6 @@ COLUMNS = {  # what people's scripts read, of the tables that the paper's result
     "confusions": (
         "dataset model class taken_for images clip coder coder_rerank example lead wrong right"
     ),
-    "candidates": "dataset model setting top_k gate looked_at accuracy accuracy_low accuracy_high "
-    "oracle oracle_low "
-    "oracle_high coverage",
-    "hyperparameters": (
-        "dataset model method setting shots seed alpha beta gamma selected val_accuracy"
-    ),
     "few_shot": (
         "dataset model method setting shots accuracy accuracy_std accuracy_low "
         "accuracy_high seeds split"
@@ -70,9 +64,6 @@ COLUMNS = {  # what people's scripts read, of the tables that the paper's result
     "difference_high p_value p_holm "
     "fixed broke",
     "text_kinds": "dataset model kinds texts accuracy accuracy_low accuracy_high",
-    "coverage": "dataset model setting looked_at every_pair some none "
-    "comparisons pairs pairs_with_text "
-    "pairs_for_90",
     "feature_quality": "dataset model features k knn_accuracy knn_accuracy_low knn_accuracy_high "
     "retrieval_precision retrieval_precision_low retrieval_precision_high",
     "flaws": "dataset model flaw leak method shots clean accuracy difference difference_low "
@@ -184,26 +175,6 @@ def test_few_shot_has_the_interval_of_every_other_table(tmp_path: Path) -> None:
         assert row[1].text == f"{100 * r['accuracy']:.1f} [{low}, {high}]"
     assert (table.frame["accuracy_std"] >= 0).all()
     assert "±" not in formats.markdown(table)
-
-
-def test_the_same_images_count_once_in_every_average(tmp_path: Path) -> None:
-    """Four sets of texts of one data set, beside three others, would be most of every mean."""
-    names = ["a", "b", "c", "d"]
-    results = Fake(tmp_path, datasets=names, split="CoOp's split").write()
-    results.repeats = ["c"]
-    others = Results(tmp_path, ["a", "b", "d"], results.models, results.shots)
-    averaged = []
-    for name, exhibit in TABLES.items():
-        frame, expected = exhibit.table(results).frame, exhibit.table(others).frame
-        if "dataset" not in frame or AVERAGE not in set(expected["dataset"]):
-            continue
-        pd.testing.assert_frame_equal(
-            frame[frame["dataset"] == AVERAGE].reset_index(drop=True),
-            expected[expected["dataset"] == AVERAGE].reset_index(drop=True),
-        )
-        assert "c" in set(frame["dataset"]), "its own rows stay"
-        averaged.append(name)
-    assert {"claims", "zero_shot", "few_shot", "few_shot_paired"} <= set(averaged)
 
 
 def test_few_shot_average_has_the_spread_of_the_seeds_averages(tmp_path: Path) -> None:
@@ -409,16 +380,6 @@ def test_the_coder_adapter_is_compared_with_every_other_method(tmp_path: Path) -
     assert tip[["fixed", "broke"]].to_numpy().tolist() == [[12, 7]] * 2
 
 
-def test_hyperparameters_span_the_seeds(tmp_path: Path) -> None:
-    table = TABLES["hyperparameters"].table(
-        fake(tmp_path, shots=(4,), seeds=(1, 2, 6), datasets=("one",))
-    )
-    tuned = {**FEW_SHOT, **ABLATIONS}.items()
-    names = [m.label for name, m in tuned if name not in NOTHING_TO_TUNE]
-    assert [[c.text for c in row] for row in table.rows] == [[n, "α 1.3, β 2–12"] for n in names]
-    assert table.frame["beta"].tolist() == [2.0, 4.0, 12.0] * len(names)
-
-
 def test_terminal_shows_the_table_as_people_read_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -595,20 +556,3 @@ def test_latex_compiles(tmp_path: Path) -> None:
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
     assert run.returncode == 0, run.stdout.decode(errors="replace")[-2000:]
     assert (tmp_path / "all.pdf").stat().st_size > 10_000
-
-
-def test_coverage_shows_every_setting_and_no_share_of_nothing(tmp_path: Path) -> None:
-    """Where the clean setting reranks nothing, "0 %" would read as texts missing."""
-    results = fake(tmp_path, datasets=("one",))
-    path = results.paths.rerank("mini", "one").with_suffix(".json")
-    document = read_json(path)
-    clean = next(m for m in document["methods"] if m["setting"] == "clean")
-    clean |= Fake(tmp_path)._coverage(0)
-    write_json(path, document)
-    table = TABLES["coverage"].table(Results(results.paths.root, ["one"], ["mini"], []))
-    frame = table.frame.set_index("setting")
-    assert list(frame.index) == ["as_published", "corrected", "clean"]
-    assert frame.loc["corrected", "every_pair"] == pytest.approx(0.8)
-    assert frame.loc["clean"].isna().sum() == 5
-    assert frame.loc["corrected", "pairs_for_90"] == 30
-    assert [c.text for c in table.rows[2][2:]] == ["–", "–", "–", "–", "0 of 0", "–"]

@@ -305,10 +305,3 @@ def test_adapters_are_the_written_equations(
                 assert logits[i, c].item() == pytest.approx(
                     clip[i, c].item() + alpha * votes, abs=1e-6 + alpha * beta * k * moved
                 )
-
-
-def test_a_constant_affinity_row_counts_as_near() -> None:
-    """Otherwise one shot, or shots that are copies of each other, turn logits into NaN."""
-    key = features(1, 4, 0)
-    adapter = RawAdapter.fit(torch.cat([key, key]), torch.tensor([0, 1]), n_classes=3)
-    assert adapter.affinity(features(3, 4, 1)).tolist() == [[1.0, 1.0]] * 3

@@ -16,12 +16,8 @@ from coder_clip.evaluation.controls import (
     Whitening,
     pooled,
     random_directions,
-    random_rotation,
-    rotated,
     some_rows,
 )
-from coder_clip.evaluation.representation import knn_accuracy, neighbourhoods, retrieval_precision
-from coder_clip.neighbors import TextNeighbors
 
 
 def rows(n: int, width: int, seed: int) -> torch.Tensor:
@@ -32,23 +28,6 @@ def products(features: np.ndarray) -> np.ndarray:
     """Cosines of all pairs."""
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     return np.asarray(unit @ unit.T)
-
-
-@given(st.integers(0, 99))
-def test_a_description_by_rotated_texts_is_that_of_rotated_images(seed: int) -> None:
-    """x·(R t) = (xR)·t; with R's transpose the control would be another random rotation, and with
-    no rotation it would be CODER itself.
-    """
-    x, texts = rows(7, 6, seed), rows(20, 6, seed + 1)
-    rotation = random_rotation(6, seed)
-    assert rotation.T @ rotation == pytest.approx(np.eye(6), abs=1e-12)
-    assert rotation.numpy() == pytest.approx(plain.rotation(6, seed), abs=1e-12)
-    neighbors = TextNeighbors([texts[1:]], [texts[:1]])
-    found = neighbors.compact(rotated(x, rotation)).numpy()
-    turned = plain.unit(texts.numpy()) @ rotation.numpy().T
-    expected = plain.unit(x.numpy()) @ turned.T
-    assert products(found) == pytest.approx(products(expected), abs=1e-6)
-    assert np.abs(products(found) - products(neighbors.compact(x).numpy())).max() > 1e-3
 
 
 @given(st.sampled_from(STRENGTHS), st.integers(3, 40), st.integers(0, 99))
@@ -108,27 +87,3 @@ def test_draws_are_those_of_plain_numpy_and_all_rows_if_there_are_no_more() -> N
     expected = np.random.default_rng(4).standard_normal((3, 6))
     assert random_directions(3, 6, 4).numpy() == pytest.approx(expected)
     assert pooled([some[:3], 9 * some[3:]]).numpy() == pytest.approx(plain.unit(some.numpy()))
-
-
-@given(st.integers(2, 30), st.integers(1, 4), st.integers(0, 99), st.booleans())
-def test_one_pass_over_all_pairs_gives_what_two_gave(
-    n: int, classes: int, seed: int, copies: bool
-) -> None:
-    """With copies of images, whose cosines tie, and with near twins."""
-    rng = np.random.default_rng(seed)
-    x = rows(n, 3, seed)
-    if copies:
-        x = x[torch.from_numpy(rng.integers(0, max(1, n // 2), n))]
-    labels = rng.integers(0, classes, n)
-    groups = torch.from_numpy(rng.integers(0, n, n)) if copies else None
-    votes, precision = neighbourhoods(x, labels, 3, 1, groups=groups)
-    apart = knn_accuracy(x, labels, 3, 1, groups=groups)
-    assert [v.tolist() for v in votes] == [v.tolist() for v in apart]
-    of_itself = retrieval_precision(x, labels, groups)
-    assert precision == pytest.approx(of_itself, nan_ok=True)
-    if copies:
-        return  # plain products of copies differ in the last bit
-    knn, nearest, r_precision = plain.measured(plain.unit(x.numpy()), labels, 3, None)
-    assert (votes[0].mean(), votes[1].mean()) == pytest.approx((knn, nearest))
-    if not np.isnan(precision).all():
-        assert np.nanmean(precision) == pytest.approx(r_precision)

@@ -117,25 +117,6 @@ def test_intervals_are_the_same_whatever_numpy_draws() -> None:
     assert interval == pytest.approx((0.6335481373491649, 0.6918623499284883), abs=1e-12)
 
 
-@pytest.mark.rest
-def test_about_95_of_100_intervals_hold_the_truth() -> None:
-    """Otherwise "95 %" is a word."""
-    rng = np.random.default_rng(8)
-    labels = np.repeat([0, 1], 100)
-    chance = np.where(labels == 0, 0.6, 0.9)
-    hits = 0
-    for _ in range(300):
-        drawn = rng.random(200) < chance
-        low, high = bootstrap_interval(drawn, labels, resamples=300)
-        hits += low <= 0.75 <= high
-    assert 0.90 <= hits / 300 <= 0.985
-    hits = sum(
-        low <= 0.75 <= high
-        for low, high in (bootstrap_interval(rng.random(200) < 0.75) for _ in range(300))
-    )
-    assert 0.90 <= hits / 300 <= 0.985
-
-
 @pytest.mark.parametrize(
     ("fixed", "broke", "p_value"),
     [(0, 0, 1.0), (1, 0, 1.0), (5, 0, 2 / 32), (0, 6, 2 / 64), (8, 2, 112 / 1024), (4, 4, 1.0)],
@@ -183,20 +164,9 @@ def test_summary_over_seeds() -> None:
         over_seeds([])
 
 
-def test_a_difference_over_seeds_is_paired() -> None:
-    """Otherwise what a leak is worth drowns in how hard the images are, or no change has an
-    interval.
-    """
-    rng = np.random.default_rng(4)
-    before = rng.random((3, 400)) < 0.5
-    after = before.copy()
-    for run in after:
-        run[np.flatnonzero(~run)[:12]] = True
-    got = paired_test_over_seeds(before, after)["difference"]
-    assert got["mean"] == pytest.approx(0.03)
-    assert 0 < got["low"] < 0.03 < got["high"]
-    assert paired_test_over_seeds(after, before)["difference"]["mean"] == pytest.approx(-0.03)
-    unchanged = paired_test_over_seeds(after, after)
+def test_no_change_is_no_difference_and_no_results_are_refused() -> None:
+    same = np.arange(12).reshape(3, 4) % 2
+    unchanged = paired_test_over_seeds(same, same)
     assert unchanged["difference"] == {"mean": 0, "std": 0, "low": 0, "high": 0}
     with pytest.raises(UserError, match="no results"):
         paired_test_over_seeds(np.zeros((0, 4)), np.zeros((0, 4)))

@@ -23,7 +23,7 @@ from coder_clip.evaluation.representation import (
     changed_neighbours,
     knn_accuracy,
     map_rows,
-    retrieval_precision,
+    neighbourhoods,
     stratified_subset,
     telling_texts,
     tsne,
@@ -108,7 +108,7 @@ def test_retrieval_precision_is_a_plain_count(
     x = features(len(labels), d, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(representation, "CHUNK", 11 if small else 4_000_000)
-        got = retrieval_precision(x, labels)
+        got = neighbourhoods(x, labels, 1)[1]
     for i, label in enumerate(labels):
         others = labels.count(label) - 1
         if not others:
@@ -122,12 +122,13 @@ def test_perfect_and_single_class_features() -> None:
     """Otherwise the best possible features do not reach 1, or one class alone divides by zero."""
     x, labels = torch.eye(3)[[0, 0, 1, 1, 2, 2]], torch.tensor([0, 0, 1, 1, 2, 2])
     assert knn_accuracy(x, labels, 1)[0].all()
-    assert retrieval_precision(x, labels).tolist() == [1.0] * 6
-    assert retrieval_precision(x[:4], [5] * 4).tolist() == [1.0] * 4
+    assert neighbourhoods(x, labels, 1)[1].tolist() == [1.0] * 6
+    assert neighbourhoods(x[:4], [5] * 4, 1)[1].tolist() == [1.0] * 4
     assert knn_accuracy(x[:4].half(), [5] * 4, 99)[0].all()
-    assert len(knn_accuracy(x[:0], [], 3)[0]) == len(retrieval_precision(x[:0], [])) == 0
+    (none,), nothing = neighbourhoods(x[:0], [], 3)
+    assert len(none) == len(nothing) == 0
     with pytest.raises(UserError, match="row 0 holds NaN"):
-        retrieval_precision(torch.full((2, 2), math.nan), [0, 0])
+        neighbourhoods(torch.full((2, 2), math.nan), [0, 0], 1)
 
 
 @settings(deadline=None)
@@ -356,7 +357,6 @@ def test_the_curve_over_counts_draws_nested_texts() -> None:
     assert [(r["count"], r["draw"]) for r in rows] == [
         (0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (4, 0), (4, 1), (8, 0),
     ]  # fmt: skip
-    assert [r["texts"] for r in rows] == [3, 5, 5, 7, 7, 9, 9, 13]
     for row, used in (
         (rows[0], {"name"}),
         (rows[-1], {"name", "attribute", "analogous", "synonym"}),
@@ -372,45 +372,27 @@ def test_the_curve_over_counts_draws_nested_texts() -> None:
     alone = text_count_curve(
         StageOne(x, labels, texts[names], [owner[i] for i in names], ["name"] * 3, 3), [1]
     )
-    assert [(r["count"], r["texts"]) for r in alone] == [(0, 3)]
+    assert [r["count"] for r in alone] == [0]
 
 
-def test_curve_tells_how_alike_the_drawn_texts_are() -> None:
-    """Otherwise the figure of accuracy against diversity shows another quantity than it says."""
-    x, texts, owner, kinds, labels = text_set(1)
-    rows = text_count_curve(StageOne(x, labels, texts, owner, kinds, 3), [0], 2)
-    t, cosines = unit_rows(texts), []
-    for c in range(3):
-        mine = [
-            i
-            for i, k in enumerate(kinds)
-            if owner[i] == c and k in ("attribute", "analogous", "synonym")
-        ]
-        if len(mine) > 1:
-            cosines.append(np.mean([float(t[i] @ t[j]) for i in mine for j in mine if i != j]))
-    assert rows[-1]["diversity"] == pytest.approx(np.mean(cosines))
-    assert rows[0]["diversity"] is None
-
-
-def test_diverse_texts_are_more_diverse_than_alike_ones_and_as_many() -> None:
-    """The two would show the same point, or the number of texts, not their diversity."""
+def test_choices_are_scored_with_the_texts_that_they_take() -> None:
+    """Diverse and alike texts would show the same point."""
     rng = np.random.default_rng(0)
     texts = torch.from_numpy(rng.normal(size=(33, 6)))
     owner, kinds = [c for c in range(3) for _ in range(11)], (["name"] + ["attribute"] * 10) * 3
     x, labels = torch.from_numpy(rng.normal(size=(30, 6))), rng.integers(0, 3, 30)
     stage_one = StageOne(x, labels, texts, owner, kinds, 3)
     rows = text_choice_curve(stage_one, [1, 2, 5, 10, 5])
-    assert [(r["chosen"], r["count"], r["texts"]) for r in rows] == [
-        ("diverse", 2, 9), ("diverse", 5, 18), ("alike", 2, 9), ("alike", 5, 18),
+    assert [(r["chosen"], r["count"]) for r in rows] == [
+        ("diverse", 2), ("diverse", 5), ("alike", 2), ("alike", 5),
     ]  # fmt: skip
-    for diverse, alike in zip(rows[:2], rows[2:], strict=True):
-        draws = text_count_curve(stage_one, [diverse["count"]], 20)
-        random = np.mean([d["diversity"] for d in draws if d["count"] == diverse["count"]])
-        assert diverse["diversity"] < random < alike["diversity"]
-    assert (
-        text_choice_curve(StageOne(x, labels, texts[::11], [0, 1, 2], ["name"] * 3, 3), [1, 2])
-        == []
-    )
+    for row in rows:
+        rank = torch.from_numpy(stage_one.greedy[row["chosen"]])
+        keep = [k == "name" or r < row["count"] for k, r in zip(kinds, rank, strict=True)]
+        right = np.array(stage_one_by_hand(x, texts, owner, kinds, keep, 3)) == labels
+        assert row["accuracy"] == right.mean()
+    names = StageOne(x, labels, texts[::11], [0, 1, 2], ["name"] * 3, 3)
+    assert text_choice_curve(names, [1, 2]) == []
 
 
 def counted(
@@ -543,10 +525,6 @@ def test_tests_of_texts_compare_what_they_say() -> None:
             (c, k) for c, k in zip(owner, kinds, strict=True) if k in used
         }
         draws.append(right([i in kept for i in range(len(kinds))]))
-    assert few["texts_per_class"] == {
-        "few": (2 + 1 + 1 + 1 + 1) / 3,
-        "all": (5 + 1 + 2 + 1 + 1) / 3,
-    }
     assert few["difference"]["value"] == pytest.approx(every.mean() - np.mean(draws))
     test = paired_test_over_seeds(np.array(draws), np.tile(every, (3, 1)))
     assert (few["fixed"], few["broke"], few["p_value"]) == (
@@ -559,10 +537,9 @@ def test_tests_of_texts_compare_what_they_say() -> None:
     )  # fmt: skip
 
     choice = got.pop(("diverse_against_alike", ""))
-    assert choice["counts"] == [
-        4
-    ]  # with 2, no kind has two texts, and two texts of different kinds are no choice
     rows = text_choice_curve(stage_one, [0, 4, 2, 9])
+    # with 2, no kind has two texts, and two texts of different kinds are no choice
+    assert {r["count"] for r in rows} == {4}
     mean = {
         c: np.mean([r["accuracy"] for r in rows if r["chosen"] == c]) for c in ("diverse", "alike")
     }

@@ -7,8 +7,8 @@ from pathlib import Path
 from coder_clip.reporting.exhibits import EXHIBITS
 from tools.gallery import gallery
 
-HEAD = "**Candidates of the rerank.** Right are 95.2 %. Oracle: more words."
-ROWS = "| k | right |\n| --- | --- |\n| 5 | 1.0 [0.9, 1.1] |\n"
+HEAD = "**Classes.** Right are 95.2 %. Oracle: more words."
+ROWS = "| class | right |\n| --- | --- |\n| 5 | 1.0 [0.9, 1.1] |\n"
 
 
 def test_what_is_here_is_shown_and_what_is_not_is_named(tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_what_is_here_is_shown_and_what_is_not_is_named(tmp_path: Path) -> None:
     table.write_text(f"{HEAD}\n\n{ROWS}")
     figure.write_bytes(b"a picture")
     page, pictures = gallery(results)
-    assert f"### Candidates of the rerank\n\nRight are 95.2 %.\n\n{ROWS}" in page
+    assert f"### Classes\n\nRight are 95.2 %.\n\n{ROWS}" in page
     assert "Oracle" not in page, "the report has the rest of the caption"
     assert pictures == {"gallery-tsne.png": b"a picture"}
     assert "](gallery-tsne.png)" in page

@@ -296,9 +296,8 @@ def _classes_of(config: Config, name: str, notes: list[str]) -> list[str] | None
     manifest = Paths(config.results).manifest(name)
     if manifest.is_file():
         return read_classes(manifest)
-    images = config.images_of(name)
-    if config.datasets[name].root is None and images in PUBLISHED:
-        return entry(images).class_names()
+    if config.datasets[name].root is None and name in PUBLISHED:
+        return entry(name).class_names()
     try:
         return list(load_dataset(name, config.datasets[name]).classes)
     except UserError as error:

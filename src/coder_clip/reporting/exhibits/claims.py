@@ -14,7 +14,6 @@ from ...baselines.methods import CLIP_ENSEMBLE, LABELS
 from ...claims import (
     CONTROLS,
     FEWEST,
-    NEWEST,
     PAPER,
     REEVALUATION,
     SETTING,
@@ -57,7 +56,6 @@ HEADINGS = {
     PAPER: "Claims of the paper",
     CONTROLS: "Would anything else than texts do? (controls)",
     REEVALUATION: f"Claims of {REEVALUATION}",
-    NEWEST: f"Claim of {NEWEST}",
 }
 # The classifiers of image features alone that the re-evaluation proposes.
 IMAGES_ALONE = ("lda", "projected_means")
@@ -103,9 +101,8 @@ def table(results: Results) -> Table:
 
 
 def draw(results: Results, image: Loader) -> Figure:
-    """The difference behind each verdict.
-
-    A row for each claim, a panel for each column of the table.
+    """The difference behind each verdict: a row for each claim, a panel for each column of the
+    table.
     """
     frame = judged(results)
     record_of = {(r["claim"], r["dataset"], r["model"]): r for r in frame.to_dict("records")}
@@ -145,9 +142,8 @@ def forest_row(
 
 
 def shown_places(results: Results) -> list[tuple[str, str]]:
-    """The (data set, model) of each column and panel.
-
-    The mean over data sets has the name AVERAGE.
+    """The (data set, model) of each column and panel; the mean over data sets has the name
+    AVERAGE.
     """
     frame = judged(results)
     means = [(AVERAGE, model) for model in results.models if AVERAGE in set(frame["dataset"])]
@@ -180,10 +176,7 @@ FIGURE = Drawing(
 
 
 def shown_claims(results: Results) -> list[Claim]:
-    """The claims in the table and the figure of claims, in the order of HEADINGS.
-
-    Those that the run tests, a control by its first measure.
-    """
+    """The claims that the run tests, in the order of HEADINGS, a control by its first measure."""
     without = {claim.name for claim in untested(results)}
     claims = [c for c in claims_of(results) if not c.further and c.name not in without]
     order = list(HEADINGS)
@@ -192,9 +185,8 @@ def shown_claims(results: Results) -> list[Claim]:
 
 
 def summary(results: Results) -> list[str]:
-    """How many claims hold, and which are contradicted.
-
-    A text for each data set and model, or for each model over all data sets.
+    """How many claims hold, and which are contradicted: a text for each data set and model, or for
+    each model over all data sets.
 
     A text has a sentence on the claims of the paper, on the claims of the re-evaluation, and on
     the controls. Over all data sets, a sentence on what came out is the first.
@@ -253,9 +245,8 @@ def _counted(rows: pd.DataFrame) -> str:
 def _by_place(
     results: Results, frame: pd.DataFrame, places: Iterable[tuple[str, str]]
 ) -> tuple[list[Column], list[list[Cell]]]:
-    """A row for each claim, a column for each data set and model.
-
-    One more for the mean over data sets, if there is one.
+    """A row for each claim, a column for each data set and model, and one for the mean over data
+    sets, if there is one.
     """
     heads = {place: _head(results, *place) for place in places}
     columns = [
@@ -273,9 +264,8 @@ def _by_place(
 
 
 def _over_all(results: Results, frame: pd.DataFrame) -> tuple[list[Column], list[list[Cell]]]:
-    """A row for each claim and model.
-
-    The mean over data sets, and the number of data sets with each verdict.
+    """A row for each claim and model: the mean over data sets, and the number of data sets with
+    each verdict.
     """
     several = len(results.models) > 1
     columns = [Column("Claim", numeric=False)]
@@ -308,9 +298,8 @@ def _head(results: Results, dataset: str, model: str) -> str:
 
 
 def _where(results: Results, dataset: str, model: str) -> str:
-    """The data set and the model, each only if there are several.
-
-    If there is one of both, the data set.
+    """The data set and the model, each only if there are several; the data set if there is one of
+    both.
     """
     several_models = len(results.models) > 1
     parts = []
@@ -389,7 +378,7 @@ def _clip_minus(results: Results, dataset: str, model: str, method: str) -> Comp
     """
     each = []
     # the same conditions as for the claims: the setting clean, and data sets with shots
-    for d in results.counted(results.datasets) if dataset == AVERAGE else [dataset]:
+    for d in results.datasets if dataset == AVERAGE else [dataset]:
         if results.main_setting != SETTING or not results.shots_of(d):
             continue
         most = results.shots_of(d)[-1]

@@ -22,9 +22,8 @@ CAPTION = (
 
 
 def table(results: Results) -> Table:
-    """Per-class accuracy of CLIP, CODER and the rerank.
-
-    All classes in the CSV, the hardest shown.
+    """Per-class accuracy of CLIP, CODER and the rerank: all classes in the CSV, the hardest
+    shown.
     """
     parts = []
     for dataset, model in results:

@@ -182,14 +182,13 @@ def _changed(results: Results) -> list[str]:
     """A note on how many images the rerank put right and wrong; empty if none."""
     said = []
     for dataset, model in results:
-        fixed, broke = 0, 0
-        for pair in results.rerank(dataset, model)["pairs"]:
-            if pair["setting"] == results.main_setting:
-                fixed += pair["fixed"]
-                broke += pair["broke"]
-        if fixed + broke > 0:
+        reranked = results.main_methods(dataset, model).get("coder_rerank")
+        if reranked is None:
+            continue
+        changed = reranked["against_stage_one"]
+        if any(changed.values()):
             where = notes.place(results, dataset, model)
-            said.append(f"{fixed} images right and {broke} wrong ({where})")
+            said.append(f"{changed['fixed']} images right and {changed['broke']} wrong ({where})")
     if not said:
         return []
     return [f"The rerank put {'; '.join(said)}."]

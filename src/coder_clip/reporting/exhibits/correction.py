@@ -42,9 +42,8 @@ def nothing(results: Results) -> str:
 
 
 def draw(results: Results, image: Loader) -> Figure:
-    """The largest correction and the largest break of each data set (paper, Figure 2).
-
-    And the numbers of corrections and breaks.
+    """The largest correction and the largest break of each data set, and the numbers of both
+    (paper, Figure 2).
     """
     # Placed in inches: every data set is a row of the same height, and with more data sets the
     # figure only becomes longer.

@@ -17,10 +17,8 @@ CAPTION = (
     "intervals, widened as images are neighbours of each other. Projected: image features on the "
     "main components of ImageNet's class names; linear discriminant: centred and whitened by the "
     "labelled images (shots) of the first seed, so its numbers hold for these shots; the others "
-    "use no label (both after Herzog and Wang 2026). IsoCLIP: without the directions that image "
-    "and text tower do not share (Magistri et al. 2026); it needs the linear projections of an "
-    "encoder, so there is no row for published features, or for an encoder without them, such as a "
-    "ResNet. The last rows are controls, explained with the claims."
+    "use no label (both after Herzog and Wang 2026). The last rows are controls, explained with "
+    "the claims."
 )
 
 
@@ -36,7 +34,6 @@ def table(results: Results) -> Table:
         "discriminant": (
             f"Linear discriminant, {cells.shots(max(results.shots, default=0))} per class"
         ),
-        "isoclip": "IsoCLIP",
         "other_images": "Described by images of other data sets",
         "own_images": "Described by images of the data set",
         "rotated_texts": "CODER by rotated texts",

@@ -58,9 +58,8 @@ def table(results: Results) -> Table:
 
 
 def _frame(results: Results) -> tuple[pd.DataFrame, int]:
-    """A row for each data set (and the average of all), model, method and number of shots.
-
-    Also the number of different seeds.
+    """A row for each data set (and the average of all), model, method and number of shots; also the
+    number of different seeds.
     """
     runs = frames.tidy(results.few_shot_rows("runs"), ["dataset", *PLACE, "seed", "test_accuracy"])
     n_seeds = runs.groupby(["dataset", *PLACE])["seed"].count()
@@ -84,10 +83,8 @@ def _average(results: Results, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.Da
 
     A seed counts only if every data set has it.
     """
-    counted = results.counted(results.few_shot)
-    runs = runs[runs["dataset"].isin(counted)]
     by_seed = runs.groupby([*PLACE, "seed"])["test_accuracy"].agg([np.mean, "count"])
-    shared = by_seed.loc[by_seed["count"] == len(counted), "mean"]
+    shared = by_seed.loc[by_seed["count"] == len(results.few_shot), "mean"]
     average = shared.groupby(PLACE).agg(
         accuracy=lambda a: a.to_numpy().mean(),
         accuracy_std=lambda a: a.to_numpy().std(ddof=1) if np.ptp(a) > 0 else 0.0,

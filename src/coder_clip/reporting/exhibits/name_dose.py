@@ -46,7 +46,7 @@ def _doses(results: Results, dataset: str, model: str) -> dict[str, int | None] 
     The number of training pictures whose captions had its name (None: all pictures). None if the
     data set does not declare doses.
     """
-    doses = named_pictures(results.images_of[dataset])
+    doses = named_pictures(dataset)
     names = results.zero_shot(dataset, model)["classes"]
     # a folder can have the name of a drawn data set, but other classes
     if doses is not None and doses.keys() >= set(names):

@@ -138,11 +138,10 @@ def _compared(results: Results) -> Iterator[dict[str, Any]]:
     """Yield a record of COLUMNS for each published figure that the run has a number for."""
     for dataset, model in results:
         manifest = results.manifest(dataset)
-        images = results.images_of[dataset]
-        name = comparable(images, manifest, results.encoder(dataset, model))
+        name = comparable(dataset, manifest, results.encoder(dataset, model))
         if name is None:
             continue
-        for figure in figures(images, name, manifest["split"]):
+        for figure in figures(dataset, name, manifest["split"]):
             m = _reproduced(results, dataset, model, figure)
             if m is None:
                 continue
@@ -201,9 +200,8 @@ def _reproduced(
 
 
 def comparable(dataset: str, manifest: dict[str, Any], encoder: dict[str, Any]) -> str | None:
-    """The encoder's published name, if a run's numbers may be compared with published ones.
-
-    On this data set.
+    """The encoder's published name, if a run's numbers on this data set may be compared with
+    published ones.
 
     manifest: of the data set; encoder: of its image features (`Results.encoder`). None for folders,
     data sets that the project draws, other weights than OpenAI's, and a split that lacks images.
@@ -221,9 +219,8 @@ def comparable(dataset: str, manifest: dict[str, Any], encoder: dict[str, Any]) 
 
 
 def figures(dataset: str, model: str, split: str) -> list[Quotation]:
-    """Published numbers of a data set and encoder, by shots and method.
-
-    Of methods that this project has.
+    """Published numbers of a data set and encoder, by shots and method, of methods that this
+    project has.
 
     split: from the manifest. The numbers of the CODER paper itself are unknown.
     """

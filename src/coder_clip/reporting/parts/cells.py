@@ -152,13 +152,9 @@ def pivot(
     start: Sequence[Shown],
     across: tuple[str, Mapping[Hashable, Column]],
     cell: Callable[[Record], Cell],
-    *,
-    shown: pd.DataFrame | None = None,
     notes: Sequence[str] = (),
 ) -> Table:
     """A table with one row for all records with the same cells in the columns ``start``.
-
-    The records of the frame, or of ``shown``.
 
     across: a key of the records, and a column for each value of this key, which ``cell`` fills from
     the record with this value; – without such a record.
@@ -167,9 +163,7 @@ def pivot(
     key, columns = across
     values = list(columns)
     rows: dict[tuple[str, ...], list[Cell]] = {}  # by the text of the first cells
-    if shown is None:
-        shown = frame
-    for r in shown.to_dict("records"):
+    for r in frame.to_dict("records"):
         first = [fill(r) for _, fill in start]
         # a new row is full of – at first, and its cells are filled in one by one
         row = rows.setdefault(tuple(c.text for c in first), first + [Cell("–")] * len(values))
@@ -178,7 +172,7 @@ def pivot(
     return _table(results, title, caption, frame, heads, list(rows.values()), notes, len(start))
 
 
-def by_shots(results: Results, unit: str = "") -> tuple[str, Mapping[Hashable, Column]]:
+def by_shots(results: Results, unit: str) -> tuple[str, Mapping[Hashable, Column]]:
     """``across`` of `pivot`: a column for each number of shots.
 
     A phone shows only the fewest and the most. unit: follows the number in the column's label.

@@ -1,6 +1,5 @@
-"""A forest plot.
-
-A row for each statement, a panel for each place, a marker with its interval for each difference.
+"""A forest plot: a row for each statement, a panel for each place, a marker with its interval for
+each difference.
 """
 
 from __future__ import annotations

@@ -48,9 +48,9 @@ def adjusted(frame: pd.DataFrame) -> pd.Series[float]:
 def has_average(results: Results, datasets: Sequence[str]) -> bool:
     """True if a mean over these data sets says something.
 
-    Drawn data sets are a case and its control: their mean says nothing. The same images count once.
+    Drawn data sets are a case and its control: their mean says nothing.
     """
-    return len(results.counted(datasets)) > 1 and results.kind != "drawn"
+    return len(datasets) > 1 and results.kind != "drawn"
 
 
 def with_average(
@@ -63,11 +63,10 @@ def with_average(
     datasets = frame["dataset"].unique().tolist()
     if not has_average(results, datasets):
         return frame
-    counted = results.counted(datasets)
-    groups = frame[frame["dataset"].isin(counted)].groupby(list(group), sort=False)
+    groups = frame.groupby(list(group), sort=False)
     mean = groups[list(keys)].mean()
     # only groups that all data sets have: means over different data sets cannot be compared
-    mean = mean[groups["dataset"].nunique() == len(counted)].reset_index()
+    mean = mean[groups["dataset"].nunique() == len(datasets)].reset_index()
     mean.insert(0, "dataset", AVERAGE)
     # models in the order of the frame, not of the alphabet
     models = list(dict.fromkeys(frame["model"]))

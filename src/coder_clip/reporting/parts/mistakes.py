@@ -17,10 +17,7 @@ def shown(results: Results) -> tuple[str, ...]:
 
 
 def predictions(results: Results, dataset: str, model: str) -> pd.DataFrame:
-    """One row for each test image: label, and the class by each method.
-
-    In the main setting.
-    """
+    """One row for each test image: label, and the class by each method in the main setting."""
     rows = results.main_rows(dataset, model)
     rows = rows[rows["method"].isin(METHODS)]
     by_image = rows.pivot(index="image_id", columns="method", values="prediction")
@@ -28,9 +25,8 @@ def predictions(results: Results, dataset: str, model: str) -> pd.DataFrame:
 
 
 def mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
-    """A row for each label and wrong prediction, with the number of such images by each method.
-
-    Most frequent first, by the last method.
+    """A row for each label and wrong prediction, with the number of such images by each method,
+    most frequent by the last method first.
 
     predictions: from `predictions`. Columns: label, predicted, and METHODS.
     """

@@ -35,9 +35,8 @@ def source_of_groups(results: Results, dataset: str) -> str:
 
 
 def grouped(results: Results) -> str:
-    """Note on the groups behind every verdict.
-
-    On which data sets they are declared, and on which they are only detected.
+    """Note on the groups behind every verdict: on which data sets they are declared, and on which
+    they are only detected.
     """
     said = [f"{source} ({', '.join(names)})" for source, names in _by_groups(results).items()]
     if not said:
@@ -89,9 +88,8 @@ def test_left_out(results: Results) -> str:
 
 
 def shots_left_out(results: Results) -> str:
-    """Note on test images and shots that could not be read.
-
-    From the adapter's documents for the largest number of shots.
+    """Note on test images and shots that could not be read, from the adapter's documents for the
+    largest number of shots.
     """
 
     def parts(dataset: str) -> list[str]:

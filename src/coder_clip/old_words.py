@@ -7,6 +7,7 @@ figure or a method by its bare name.
 from __future__ import annotations
 
 OLD_WORDS = {
+    "coder-clip index": "leave it out, classify, find and explore keep features by themselves",
     "shot_files": "leave it out",
     "structured": "leave it out",
 }

@@ -61,7 +61,7 @@ def test_a_quick_search_finds_what_all_exact_scores_find(
     features, *texts = (torch.from_numpy(a).float() for a in (x, plus, minus))
     names = [f"{i}.jpg" for i in range(n)]
     fresh = dict(enumerate(features))
-    photos = PhotoRows(names, [], np.full(n, -1), fresh, Index(None, "key", 5), None)
+    photos = PhotoRows(names, [], np.full(n, -1), fresh, Index(None, "key", 5))
     scores = (100 * most_like(features, *texts)).tolist()
     best = sorted(range(n), key=lambda i: (-scores[i], i))[:top]
     assert likest(photos, *texts, top) == [(names[i], scores[i]) for i in best]

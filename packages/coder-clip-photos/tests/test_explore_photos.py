@@ -14,7 +14,6 @@ from coder_clip_photos import Classifier
 from coder_clip_photos.corrected import Labels
 from coder_clip_photos.explorer import Explorer
 from coder_clip_photos.listing import as_csv
-from coder_clip_photos.openings import BUILT_IN_LABELS
 from coder_clip_photos.study import Study
 from coder_clip_photos.texts import text_set
 from coder_clip_photos.web_page import make_app
@@ -60,24 +59,12 @@ def test_a_label_is_corrected_in_a_file_and_nowhere_else(
 
 
 def test_what_is_no_correction_is_refused(client: Any, labels: Labels) -> None:
-    for body, said in (
-        ({"to": "cow"}, "no class 'cow'"),
-        ({"to": None}, "'to' is missing"),
-        ({}, "'to'"),
-    ):
+    for body, said in (({"to": "cow"}, "no class 'cow'"), ({"to": None}, "'to' is missing")):
         answer = send(client, "correct", photo=0, **body)
         assert answer.status_code == 400
         assert said in answer.json["error"]
     assert send(client, "correct", photo=60000, to="cat").status_code == 400
     assert not labels.file.exists()
-
-
-def test_labels_of_a_benchmark_are_not_corrected(client: Any, explorer: Explorer) -> None:
-    explorer.labels_fixed_because = BUILT_IN_LABELS
-    assert client.get(f"/{TOKEN}/state").json["corrects"] is None
-    answer = send(client, "correct", photo=0, to="dog")
-    assert answer.status_code == 400
-    assert "built-in data set stay as they are" in answer.json["error"]
 
 
 # ---- photos like a text

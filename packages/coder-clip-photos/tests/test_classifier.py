@@ -33,39 +33,38 @@ from reference import grid_error
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
-def test_sentences_are_those_of_a_run(texts: Path) -> None:
-    """A photo would be compared with other texts than a run with the same text set compares it
-    with.
+@pytest.mark.parametrize("template", [None, "a drawing of a {class}", "a drawing of a {}"])
+def test_sentences_are_those_of_a_run(model: Path, texts: Path, template: str | None) -> None:
+    """A photo would be compared with other texts than a run with the same text set and template
+    compares it with.
     """
-    given = text_set(texts)
-    made = make_sentences(given, TEMPLATES)
+    templates = {"name": "a drawing of a {class}"} if template else {}
+    config = DatasetConfig(root=Path("x"), templates=templates)
+    made = make_sentences(text_set(texts), load_templates("marks", config))
     kinds = (*MEAN_KINDS, *MAX_KINDS)
-    expected = {
-        (i, k, t)
-        for i, k, t in zip(made.class_index, made.kind, made.text, strict=True)
-        if k in kinds
-    }
-    found = rows(given)
-    assert {(r.index, r.kind, s) for r in found for s in r.sentences} == expected
-    assert len(found) == len(expected)
-    assert [r.sentences for r in found if r.index == 2] == [("a photo of an egg.",)]
+    of_run = zip(made.class_index, made.kind, made.text, strict=True)
+    c = Classifier(str(model), texts, templates=template or TEMPLATES)
+    found = [(r.index, r.kind, s) for r in c.rows for s in r.sentences]
+    assert sorted(found) == sorted({row for row in of_run if row[1] in kinds})
+    name = "a drawing of an egg" if template else "a photo of an egg."
+    assert [row for row in found if row[0] == 2] == [(2, "name", name)]
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    "said",
     [
-        ("airplane", "an airplane"),
-        ("Umbrella", "an Umbrella"),
-        ("unicycle", "a unicycle"),
-        ("one-eyed cat", "a one-eyed cat"),
-        ("European robin", "a European robin"),
-        ("hourglass", "an hourglass"),
-        ("horse", "a horse"),
+        "an airplane",
+        "an Umbrella",
+        "a unicycle",
+        "a one-eyed cat",
+        "a European robin",
+        "an hourglass",
+        "a horse",
     ],
 )
-def test_a_and_an(name: str, said: str) -> None:
+def test_a_and_an(said: str) -> None:
     """A prompt would read "a owl"."""
-    assert with_article(name) == said
+    assert with_article(said.split(maxsplit=1)[1]) == said
 
 
 def test_scores_are_those_of_plain_loops(model: Path, texts: Path, photos: list[Path]) -> None:
@@ -240,20 +239,6 @@ def test_an_image_without_features_has_no_class(
 
 
 # ---- templates
-
-
-def test_a_template_is_that_of_a_configuration(model: Path, texts: Path) -> None:
-    """The command and a run with the same template would classify with other texts."""
-    config = DatasetConfig(root=Path("x"), templates={"name": "a drawing of a {class}"})
-    made = make_sentences(text_set(texts), load_templates("marks", config))
-    kinds = (*MEAN_KINDS, *MAX_KINDS)
-    expected = {(k, t) for k, t in zip(made.kind, made.text, strict=True) if k in kinds}
-    for template in ("a drawing of a {class}", "a drawing of a {}", ["a drawing of a {class}"]):
-        c = Classifier(str(model), texts, templates=template)
-        assert {(r.kind, s) for r in c.rows for s in r.sentences} == expected
-    assert ("name", "a drawing of an egg") in expected
-    assert ("synonym", "a drawing of a ruby circle") in expected
-    assert ("attribute", "a photo of a blue disc which has a blue spot.") in expected
 
 
 def test_several_templates_are_averaged(model: Path, photos: list[Path]) -> None:

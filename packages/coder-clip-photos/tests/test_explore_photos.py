@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from coder_clip_photos import Classifier
 from coder_clip_photos.corrected import Labels
 from coder_clip_photos.explorer import Explorer
+from coder_clip_photos.find import most_like
 from coder_clip_photos.listing import as_csv
 from coder_clip_photos.study import Study
-from coder_clip_photos.texts import text_set
 from coder_clip_photos.web_page import make_app
 from photo_fixtures import HOST, TOKEN, edited, send
 
@@ -70,20 +68,16 @@ def test_what_is_no_correction_is_refused(client: Any, labels: Labels) -> None:
 # ---- photos like a text
 
 
-def test_photos_like_a_text_and_unlike_another(client: Any, study: Study) -> None:
-    scores = client.post(
-        f"/{TOKEN}/like", json={"plus": "whiskers, soft fur", "minus": " dog ,"}
-    ).json
-    texts = study.encoder.texts(["whiskers", "soft fur", "dog"]).double().tolist()
-    for x, score in zip(study.features.double().tolist(), scores, strict=True):
-        length = sum(v * v for v in x) ** 0.5
-        one, two, less = (sum(a * b for a, b in zip(x, t, strict=True)) / length for t in texts)
-        assert score == pytest.approx(100 * ((one + two) / 2 - less), abs=1e-3)
+def test_photos_like_a_text_or_a_photo_come_by_the_score_of_find(client: Any, study: Study) -> None:
+    x, body = study.features, {"plus": "whiskers, soft fur", "minus": " dog ,"}
+    texts = study.encoder.texts(["whiskers", "soft fur", "dog"])
+    expected = 100 * most_like(x, texts[:2], texts[2:])
+    assert client.post(f"/{TOKEN}/like", json=body).json == expected.tolist()
+    expected = 100 * most_like(x, x[3:4], x[:0])
+    assert client.get(f"/{TOKEN}/like/3").json == expected.tolist()
     answer = client.post(f"/{TOKEN}/like", json={"plus": " , ", "minus": "dog"})
-    assert (answer.status_code, answer.json["error"]) == (
-        400,
-        "say what the photos should be like: red bird",
-    )
+    assert answer.status_code == 400
+    assert answer.json["error"] == "say what the photos should be like: red bird"
 
 
 # ---- the table
@@ -119,17 +113,3 @@ def test_the_table_follows_texts_and_labels(client: Any, labels: Labels) -> None
     assert [row["class_before"] for row in found] == [p["before"] for p in state["photos"]]
     assert [row["next_run"] for row in found[:2]] == ["none of these", "egg"]
     assert [row["next_run"] for row in found[2:]] == [p["truth"] for p in state["photos"][2:]]
-
-
-def test_no_cell_of_the_table_is_a_formula(explorer: Explorer, study: Study) -> None:
-    """A spreadsheet runs a cell that begins with =, whoever named the photo or the class."""
-    names = ["=1+1.png", "@x", "a\x1b[2Jb"]
-    texts = text_set({"=cmd": ["whiskers"], "+dog": ["a snout"]})
-    classifier = Classifier(study.encoder, texts)
-    labels = torch.tensor([0, 1, 0])
-    explorer.study = Study(classifier, study.features[:3], names, labels)
-    explorer.now = explorer.study.start
-    rows = rows_of(make_app(explorer, TOKEN, {HOST}).test_client())
-    assert [row["image"] for row in rows] == ["'=1+1.png", "'@x", "a\\x1b[2Jb"]
-    assert [row["true_class"] for row in rows] == ["'=cmd", "'+dog", "'=cmd"]
-    assert all(not cell.startswith(("=", "+", "@")) for row in rows for cell in row.values())

@@ -4,12 +4,13 @@ at once.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -180,35 +181,25 @@ def add_many(folder: str, start: int) -> None:
 @pytest.mark.rest
 def test_killed_processes_and_two_at_once_lose_and_mix_nothing(tmp_path: Path) -> None:
     """kill -9 left half a row, and of two processes the rows of one were lost."""
-    for i in range(120):
-        (tmp_path / f"{i}.jpg").write_text(str(i))
-    code = "import sys; sys.path.insert(0, sys.argv[3]); from test_index import add_many; "
-    code += "add_many(sys.argv[1], int(sys.argv[2]))"
-    here = str(Path(__file__).parent)
-
-    def started(start: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", code, str(tmp_path), str(start), here]
-        return subprocess.Popen(
-            command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        )
-
-    killed = started(80)
+    paths = [str(tmp_path / f"{i}.jpg") for i in range(120)]
+    for path in paths:
+        Path(path).write_text(path)
     kept = Index(tmp_path / "cache", "key", 4)
-    late = [str(tmp_path / f"{i}.jpg") for i in range(80, 120)]
-    deadline = time.monotonic() + 300  # a busy machine needs a minute for the imports alone
-    while (kept.rows(late) >= 0).sum() < 3:
-        assert time.monotonic() < deadline, "it has kept nothing yet"
-        time.sleep(0.01)
+    fork = multiprocessing.get_context("fork")
+    killed, *both = [fork.Process(target=add_many, args=(tmp_path, n)) for n in (80, 0, 40)]
+    killed.start()
+    while killed.is_alive() and (kept.rows(paths[80:]) >= 0).sum() < 3:
+        time.sleep(0.001)
     killed.kill()
-    killed.wait()
-    both = [started(0), started(40)]
-    assert [process.wait() for process in both] == [0, 0]
-    all_of = [str(tmp_path / f"{i}.jpg") for i in range(120)]
-    rows = kept.rows(all_of)
+    killed.join()
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    rows = kept.rows(paths)
     assert (rows[:80] >= 0).all(), "of two processes that wrote at once, rows are lost"
     assert (rows[80:] >= 0).sum() >= 3, "what was kept before the kill is lost"
-    found = kept.read(rows[rows >= 0])
-    assert found[:, 3].tolist() == [i for i in range(120) if rows[i] >= 0]
+    assert kept.read(rows[rows >= 0])[:, 3].tolist() == np.flatnonzero(rows >= 0).tolist()
 
 
 def test_a_large_file_is_decoded_as_a_small_one(
@@ -230,44 +221,38 @@ def test_a_large_file_is_decoded_as_a_small_one(
     assert found.skipped == [(str(photos[2]), "it changed while it was read")]
 
 
-def test_pixels_in_flight_are_limited(
-    model: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pixels_in_flight_are_limited(model: Path, photos: list[Path]) -> None:
     """Six photos of 177 megapixels took 5.7 GB: each thread decoded one."""
-    monkeypatch.setattr(encoding, "IN_FLIGHT", 2 * 1600)  # two of these photos
-    now, lock = [0], threading.Lock()
+    in_flight = InFlight(2)
+    now: list[int] = []
     seen: list[int] = []
-    real: Callable[..., Any] = encoding.read_image
 
-    def counted(*given: Any, **more: Any) -> Any:
-        with lock:
-            now[0] += 1
-            seen.append(now[0])
-        time.sleep(0.05)
-        image = real(*given, **more)
-        with lock:
-            now[0] -= 1
-        return image
+    def decode(photo: int, pixels: int) -> None:
+        with in_flight(pixels):
+            now.append(photo)
+            seen.append(len(now))
+            time.sleep(0.02)
+            now.remove(photo)
 
-    monkeypatch.setattr(encoding, "read_image", counted)
-    # a photo above the limit is decoded alone
-    for side, most in ((40, 2), (80, 1)):
+    for pixels, most in ((1, 2), (3, 1)):  # one above the limit is decoded alone
         seen.clear()
-        files = [photos[0].with_name(f"{side}-{i}.png") for i in range(8)]
-        for i, file in enumerate(files):
-            Image.new("RGB", (side, side), (i, 0, 0)).save(file)
-        scores(model, files, cache=False)
-        assert 1 <= max(seen) <= most
-
-
-def test_what_is_in_flight_ends_with_an_error() -> None:
-    """A damaged photo would block all others for ever."""
-    in_flight = InFlight(10)
-    for _ in range(3):
-        with pytest.raises(ValueError), in_flight(100):  # noqa: PT011
-            raise ValueError
-    with in_flight(5), in_flight(5):
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(decode, range(8), [pixels] * 8))
+        assert max(seen) == most
+    with pytest.raises(ValueError, match="damaged"), in_flight(100):
+        raise ValueError("damaged")
+    with in_flight(1), in_flight(1):  # nothing blocks the others for ever
         pass
+    asked: list[int] = []
+
+    def noted(pixels: int) -> AbstractContextManager[None]:
+        asked.append(pixels)
+        return nullcontext()
+
+    encoder = Classifier(str(model), ["cat", "dog"], cache=False).encoder
+    encoder._in_flight = noted  # type: ignore[assignment]
+    encoder.photos(photos)
+    assert asked == [40 * 40] * len(photos)
 
 
 PEAK = """

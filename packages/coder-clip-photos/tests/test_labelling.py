@@ -360,12 +360,6 @@ def test_photos_without_pictures_are_a_list(client: Any, explorer: Explorer) -> 
     assert client.get(f"/{TOKEN}/thumbnail/0").status_code == 404
 
 
-def test_more_like_this_is_the_cosine(client: Any, explorer: Explorer) -> None:
-    x = torch.nn.functional.normalize(explorer.study.features.double(), dim=1)
-    expected = (100 * x @ x[3]).tolist()
-    assert client.get(f"/{TOKEN}/like/3").json == pytest.approx(expected, abs=1e-4)
-
-
 def test_copies_and_near_twins_are_groups_whose_largest_file_is_kept(tmp_path: Path) -> None:
     """Different trucks were shown as nearly the same, and copies were missed."""
     names = [

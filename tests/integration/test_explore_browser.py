@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import threading
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import pytest
 from PIL import Image
 
 import browser as browsers
-from browser import needs_browser, overtype, press, requests, text, wait
+from browser import axe_problems, needs_browser, overtype, press, requests, text, wait
 from coder_clip.datasets.corrections import read_corrections
 from coder_clip.texts.sets import read_text_set
 from working_copy import REPO, draw_marks
@@ -312,28 +311,7 @@ def test_what_a_screen_reader_needs(browser: Any, page: Page) -> None:
     _, address = page
     show(browser, address)
     browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
-    named = {
-        "button",
-        "textbox",
-        "image",
-        "dialog",
-        "link",
-        "group",
-        "DisclosureTriangle",
-        "region",
-    }
-    said = []
-    for node in browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]:
-        if not node.get("ignored") and node["role"]["value"] in named:
-            said.append((node["role"]["value"], node.get("name", {}).get("value", "")))
-    assert [role for role, name in said if not name.strip()] == []
-    assert {"button", "textbox", "image", "region"} <= {role for role, _ in said}
+    assert axe_problems(browser) == []
     live = [element.get_attribute("id") for element in every(browser, "[role=status]")]
     expected = ["answer", "searched", "selected", "saved", "made", "said"]
     assert live == expected, "what changes is not said"
-    levels = browser.execute_script(
-        "return [...document.querySelectorAll('h1,h2,h3')].filter(e => e.checkVisibility()).map(e "
-        "=> +e.tagName[1])"
-    )
-    assert levels[0] == 1
-    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))

@@ -152,21 +152,20 @@ def test_rows_are_those_of_a_plain_table(
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text(name)
     plain: dict[str, float] = {}
+    some = st.lists(st.sampled_from(names), unique=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index, "SETTLED", -(10**9))
         patch.setattr(index, "PIECE", 3)
         for number in range(data.draw(st.integers(1, 6))):
-            some = data.draw(st.lists(st.sampled_from(names), unique=True))
             kept = Index(folder / "cache", "key", 2)
-            values = {name: float(10 * number + i) for i, name in enumerate(some)}
+            values = {name: 10.0 * number + i for i, name in enumerate(data.draw(some))}
             kept.add([(n, stamp(n), np.full(2, v, np.float32)) for n, v in values.items()])
             plain |= values
-            asked = data.draw(st.lists(st.sampled_from(names), unique=True))
+            asked = data.draw(some)
             rows = kept.rows(asked)
-            known = [n for n, row in zip(asked, rows.tolist(), strict=True) if row >= 0]
-            assert known == [n for n in asked if n in plain]
+            assert [row >= 0 for row in rows.tolist()] == [n in plain for n in asked]
             found = kept.read(rows[rows >= 0])
-            assert found[:, 0].tolist() == [plain[n] for n in known]
+            assert found[:, 0].tolist() == [plain[n] for n in asked if n in plain]
 
 
 def add_many(folder: str, start: int) -> None:

@@ -312,27 +312,27 @@ def test_class_folders_and_a_configuration_are_what_a_run_reads(
     send(client, "label", photos=[0, 1, 2, 6, 8], to="red fox")
     send(client, "label", photos=[3], to="dog")
     send(client, "label", photos=[5], to="")
-    gone = Path(explorer.study.names[3])
-    content = gone.read_bytes()
-    gone.unlink()
-    assert str(gone) in made()["error"]
+    originals = [Path(explorer.study.names[i]) for i in (0, 1, 2, 3, 6, 8)]
+    contents = sorted(photo.read_bytes() for photo in originals)
+    gone = originals[3].rename(originals[3].with_name("gone.png"))
+    assert str(originals[3]) in made()["error"]
     assert list(explorer.folder.iterdir()) == [], "half of a folder would be in the way"
-    gone.write_bytes(content)
+    gone.rename(originals[3])
     folder, file = explorer.folder / "mine", explorer.folder / "mine.yaml"
     command = f"make reproduce CONFIG={file}"
     assert made() == {"photos": 6, "folder": str(folder), "command": command}
     assert FolderDataset("mine", folder).classes == ["dog", "red fox"]
-    originals = [Path(explorer.study.names[i]) for i in (0, 1, 2, 3, 6, 8)]
-    copies = sorted(f.read_bytes() for f in folder.glob("*/*.png"))
-    assert copies == sorted(f.read_bytes() for f in originals)
-    config = load_config(file, root=explorer.folder)
-    assert config.datasets["mine"].root == folder
-    assert not config.datasets["mine"].few_shot
+    assert sorted(copy.read_bytes() for copy in folder.glob("*/*.png")) == contents
+    dataset = load_config(file, root=explorer.folder).datasets["mine"]
+    assert (dataset.root, dataset.few_shot) == (folder, False)
     (explorer.folder / "own.yaml").write_text("title: my own\n")
-    for name in ("mine", "own"):
-        assert "is there already" in made(name)["error"]
-    assert "give a name of letters" in made("../x")["error"]
-    assert "too long" in made("x" * 101)["error"]
+    for name, said in (
+        ("mine", "is there already"),
+        ("own", "is there already"),
+        ("../x", "give a name of letters"),
+        ("x" * 101, "too long"),
+    ):
+        assert said in made(name)["error"]
     send(client, "label", photos=[4], to="red/fox")
     send(client, "label", photos=[5], to="red:fox")
     assert "would have one folder" in made("another")["error"]
@@ -343,15 +343,14 @@ def test_in_a_clone_the_paths_of_a_run_are_relative(client: Any, explorer: Explo
     (explorer.folder / "Snakefile").touch()
     send(client, "label", photos=[*range(6)], to="cat")
     send(client, "label", photos=[*range(6, 12)], to="dog")
-    texts = [{"name": "cat", "attribute": ["whiskers"]}, {"name": "dog"}, {"name": "egg"}]
-    send(client, "texts", classes=texts)
+    send(client, "texts", classes=[{"name": c, "attribute": [f"a {c} face"]} for c in CLASSES])
     made = client.post(f"/{TOKEN}/make-run", json={"name": "mine"}).json
     assert made["command"] == "make reproduce CONFIG=config/mine.yaml"
     document = yaml.safe_load((explorer.folder / "config/mine.yaml").read_text())
     assert document["datasets"] == {"mine": {"root": "mine", "texts": "mine.texts.json"}}
     assert document["adapter"] == {"shots": [1, 2]}
     described = read_text_set(explorer.folder / "mine.texts.json")
-    assert [c.attribute for c in described.classes] == [["whiskers"], []]
+    assert [c.attribute for c in described.classes] == [["a cat face"], ["a dog face"]]
 
 
 def test_photos_without_pictures_are_a_list(client: Any, explorer: Explorer) -> None:

@@ -344,13 +344,42 @@ class Explorer:
         return paired_test(self.study.start.correct, self.now.correct, tests, self.study.groups)
 
     def why(self, position: int) -> dict[str, Any]:
-        """A photo with its reasons. UserError for a position that is not there."""
+        """A photo with its reasons. UserError for a position that is not there.
+
+        The reasons compare the decided class with the class ``other``: the true class if the
+        decision is wrong, else the runner-up. margin: the lead over ``other``. reranked: stage
+        two's decision and reasons, None if stage one decides.
+        """
         one = self._one(position)
-        labels = None if self.study.labels is None else self.study.labels[one]
+        x, labels = self.study.features[one], self.study.labels
         with self.lock:
-            d = self.now.decisions
-            decided = Decisions(d.order[one], d.scores[one], d.reranked[one], d.values[one])
-            return self._explained(self.study.features[one], decided, labels)
+            classifier, texts, decided = self.now.classifier, self.now.texts, self.now.decisions
+            best = int(decided.order[position, 0])
+            other = int(_against(decided, labels)[position])
+            # only their texts count, so the texts of a thousand other classes are not read
+            both = texts.model_copy(update={"classes": [texts.classes[c] for c in (best, other)]})
+            two_classes = Classifier(self.study.encoder, both, templates=self.study.templates)
+            scores, reranked = decided.scores[one], None
+            (reasons,) = two_classes.reasons(x, by_score(scores[:, [best, other]]), WHY)
+            # The page decides by stage one; a copy of the classifier with stage two says what the
+            # rerank of the run would decide.
+            stages = self.stage_two
+            if stages is not None and stages.pairs is not None:
+                again = by_rerank(x, scores, stages.pairs, stages.threshold, stages.top_k)
+                if again.reranked[0]:
+                    two = copy(classifier)
+                    two.stages = stages
+                    reranked = {"label": classifier.classes[int(again.order[0, 0])]}
+                    reranked |= _sides(*two.reasons(x, again, WHY)[0])
+            best_score, other_score = float(scores[0, best]), float(scores[0, other])
+            return {
+                "label": classifier.classes[best],
+                "score": best_score,
+                "other": classifier.classes[other],
+                "other_score": other_score,
+                "margin": best_score - other_score,
+                "reranked": reranked,
+            } | _sides(*reasons)
 
     def like(self, plus: str, minus: str) -> list[float]:
         """Score each photo as ``coder-clip find``: 100 × `most_like`.
@@ -377,45 +406,6 @@ class Explorer:
         if not isinstance(position, int) or not 0 <= position < len(self.study.names):
             raise UserError(f"no photo {position}")
         return slice(position, position + 1)
-
-    def _explained(
-        self, x: Tensor, decided: Decisions, labels: Tensor | None = None
-    ) -> dict[str, Any]:
-        """A photo (1, d) with its reasons, for the page.
-
-        The reasons compare the decided class with the class ``other``: the true class if the
-        decision is wrong, else the runner-up.
-
-        labels: (1,), the true class of the photo. Returned keys: margin, the lead over ``other``;
-        reranked, stage two's decision and reasons, None if stage one decides.
-        """
-        classifier = self.now.classifier
-        best, other = int(decided.order[0, 0]), int(_against(decided, labels))
-        # only the texts of these two classes count, so the texts of a thousand others are not read
-        texts = self.now.texts.model_copy(
-            update={"classes": [self.now.texts.classes[c] for c in (best, other)]}
-        )
-        two_classes = Classifier(self.study.encoder, texts, templates=self.study.templates)
-        (reasons,) = two_classes.reasons(x, by_score(decided.scores[:, [best, other]]), WHY)
-        scores, reranked = decided.scores[0].tolist(), None
-        # The page decides by stage one; a copy of the classifier with stage two says what the run's
-        # rerank would decide.
-        stages = self.stage_two
-        if stages is not None and stages.pairs is not None:
-            again = by_rerank(x, decided.scores, stages.pairs, stages.threshold, stages.top_k)
-            if again.reranked[0]:
-                two = copy(classifier)
-                two.stages = stages
-                reranked = {"label": classifier.classes[int(again.order[0, 0])]}
-                reranked |= _sides(*two.reasons(x, again, WHY)[0])
-        return {
-            "label": classifier.classes[best],
-            "score": scores[best],
-            "other": classifier.classes[other],
-            "other_score": scores[other],
-            "margin": scores[best] - scores[other],
-            "reranked": reranked,
-        } | _sides(*reasons)
 
     def _texts(self, given: Any) -> list[ClassTexts]:
         """The texts of the page, checked and cleaned. given: as in `edit`."""

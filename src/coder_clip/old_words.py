@@ -19,6 +19,7 @@ OLD_WORDS = {
     "coder-clip check --wait": "leave it out, because the check waits for no node",
     "coder-clip data check --root": "set CODER_CLIP_DATA=FOLDER before the command",
     "coder-clip data get --root": "set CODER_CLIP_DATA=FOLDER before the command",
+    "coder-clip index": "leave it out, classify, find and explore keep features by themselves",
     "coder-clip merge": "take either side of dvc.lock, commit, pull and run (docs/sharing.md)",
     "coder-clip review": "git fetch, dvc metrics diff REF, git diff REF -- results/tables",
     "coverage": "'comparisons' in rerank/MODEL/DATASET.json counts what has texts",

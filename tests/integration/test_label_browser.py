@@ -1,5 +1,5 @@
-"""Unlabelled photos become a run on the page of `coder-clip explore`: by keyboard, in a real browser,
-on a desk and on a phone.
+"""Unlabelled photos get labels on the page of `coder-clip explore`, by keyboard, in a real browser,
+and become a run.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from browser import axe_problems, needs_browser, press, text, wait
 from working_copy import REPO, environment, working_copy
 
 pytest.importorskip("coder_clip_photos")
+from selenium.webdriver.common.keys import Keys
+
 pytestmark = [needs_browser, pytest.mark.rest]
 COLOURS = {
     "red": "#d02020",
@@ -39,8 +41,8 @@ COLOURS = {
 ALL_LABELLED = "Every photo has a label."
 
 
-def draw(folder: Path, each: int = 30) -> dict[str, str]:
-    """Photos without labels in one folder, by default 300 of the ten classes.
+def draw(folder: Path, each: int) -> dict[str, str]:
+    """Photos without labels in one folder, so many of each of the ten classes.
 
     Returns name -> class, which only the test knows. No two are near twins.
     """
@@ -63,7 +65,12 @@ def draw(folder: Path, each: int = 30) -> dict[str, str]:
 
 
 @contextmanager
-def explore(root: Path, port: int = 0, classes: str = ",".join(COLOURS)) -> Iterator[str]:
+def explore(
+    root: Path,
+    port: int = 0,
+    classes: str = ",".join(COLOURS),
+    end: signal.Signals = signal.SIGINT,
+) -> Iterator[str]:
     """The page of the photos below ``root``, as a person starts it."""
     command = [sys.executable, "-m", "coder_clip", "explore", "photos", "--no-browser"]
     command += ["--classes", classes, "--model", str(REPO / "data/mini"), "--port", str(port)]
@@ -78,13 +85,13 @@ def explore(root: Path, port: int = 0, classes: str = ",".join(COLOURS)) -> Iter
         try:
             yield address
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(end)
             _, said = process.communicate(timeout=60)
             assert "Traceback" not in said, said
 
 
-def show(browser: Any, address: str, width: int) -> None:
-    browsers.show(browser, address, width)
+def show(browser: Any, address: str) -> None:
+    browsers.show(browser, address, 1440)
     wait(browser, lambda: "abel" in text(browser, "#answer"))
 
 
@@ -109,8 +116,6 @@ def tab_to(browser: Any, name: str, key: str) -> None:
 
 def label_all(browser: Any, truth: dict[str, str]) -> None:
     """As a person does: look at the photo that the keyboard is at, press the key of its class."""
-    from selenium.webdriver.common.keys import Keys
-
     numbers = {name: str(i + 1) for i, name in enumerate(COLOURS)}
     for _ in range(2 * len(truth)):
         at = here(browser)
@@ -129,57 +134,32 @@ def label_all(browser: Any, truth: dict[str, str]) -> None:
     raise AssertionError("photos are left")
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-def test_unlabelled_photos_become_a_run_by_keyboard(
-    browser: Any, tmp_path: Path, width: int
-) -> None:
+def test_unlabelled_photos_become_a_run_by_keyboard(browser: Any, tmp_path: Path) -> None:
     """Owners of photos have thousands without labels, and could only look at them."""
-    from selenium.webdriver.common.keys import Keys
-
-    root = tmp_path / "clone"
-    working_copy(root, {"title": "not used"})
-    (root / "photos").rename(root / "marks")
-    truth = draw(root / "photos")
-    with explore(root) as address:
-        show(browser, address, width)
-        top = browser.execute_script(
-            "return document.querySelector('.card').getBoundingClientRect().top / innerHeight"
-        )
-        assert top < 1 / 3, "the page does not open with photos"
+    work = working_copy(tmp_path / "clone", {"title": "not used"})
+    (work.folder / "photos").rename(work.folder / "marks")
+    truth = draw(work.folder / "photos", each=10)
+    with explore(work.folder) as address:
+        show(browser, address)
+        top = "return document.querySelector('.card').getBoundingClientRect().top / innerHeight"
+        assert browser.execute_script(top) < 1 / 3, "the page does not open with photos"
         assert axe_problems(browser) == []
         first = browser.find_element("css selector", "#gallery .card").get_attribute("title")
         tab_to(browser, first, Keys.TAB)
         label_all(browser, truth)
-        wait(browser, lambda: "300 of 300 labelled by you." in text(browser, "#answer"))
+        wait(browser, lambda: "100 of 100 labelled by you." in text(browser, "#answer"))
         assert axe_problems(browser) == []
         tab_to(browser, "run-name", Keys.TAB)
-        press(browser, Keys.END, "-1")
-        if width == 390:  # one run is enough; here only its files are looked at
-            tab_to(browser, "start", Keys.TAB)
-            press(browser, Keys.SPACE)
-        press(browser, Keys.ENTER)
-        wait(
-            browser,
-            lambda: "300 photos in " in text(browser, "#made") or "done" in text(browser, "#made"),
-        )
-        folders = root / "my-photos-1"
-        made = {p.name: p.parent.name for p in folders.glob("*/*.png")}
-        assert made == truth
-        if width == 1440:
-            wait(browser, lambda: "The run is done" in text(browser, "#made"), seconds=900)
-            report = browser.find_element("css selector", "#made a").get_attribute("href")
-            with urllib.request.urlopen(report) as page:
-                assert b"my-photos-1" in page.read()
+        press(browser, Keys.END, "-1", Keys.ENTER)
+        wait(browser, lambda: "100 photos in " in text(browser, "#made"))
+        command = text(browser, "#made code")
         assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []
-    check = subprocess.run(
-        [sys.executable, "-m", "coder_clip", "check", "--config", "config/my-photos-1.yaml"],
-        cwd=root,
-        env=environment(root),
-        capture_output=True,
-        text=True,
-    )
-    assert check.returncode == 0, check.stdout + check.stderr
-    assert "10 classes" in check.stdout
+    folders = work.folder / "my-photos-1"
+    assert {p.name: p.parent.name for p in folders.glob("*/*.png")} == truth
+    assert command == "make reproduce CONFIG=config/my-photos-1.yaml"
+    replace(work, config="config/my-photos-1.yaml").make()
+    report = work.folder / "results/my-photos-1/report.html"
+    assert "my-photos-1" in report.read_text(encoding="utf-8")
 
 
 SLOW = """
@@ -197,11 +177,9 @@ def test_keys_that_are_quicker_than_the_server_go_on_to_photos_without_a_label(
     """On a busy machine "Which ten next?" behind the last label proposed that photo again, or left
     the keyboard nowhere; and keys went back to photos whose label was on its way.
     """
-    from selenium.webdriver.common.keys import Keys
-
     draw(tmp_path / "photos", each=2)
     with explore(tmp_path) as address:
-        show(browser, address, 1440)
+        show(browser, address)
         browser.execute_script(SLOW + "document.querySelector('#gallery .card').focus()")
         seen = []
         while here(browser) != "next":
@@ -214,6 +192,29 @@ def test_keys_that_are_quicker_than_the_server_go_on_to_photos_without_a_label(
         assert "20 of 20 labelled by you" in text(browser, "#answer")
 
 
+def test_the_last_labels_are_undone(browser: Any, tmp_path: Path) -> None:
+    """Who labels by key presses a wrong one now and then."""
+    draw(tmp_path / "photos", each=1)
+    with explore(tmp_path) as address:
+        show(browser, address)
+        undo = browser.find_element("id", "undo")
+        assert not undo.is_enabled()
+        browser.execute_script("document.querySelector('#gallery .card').focus()")
+        press(browser, "1", "2")
+        browser.switch_to.active_element.send_keys(Keys.CONTROL + "z")  # at once
+        wait(browser, lambda: "1 of 10 labelled" in text(browser, "#answer"))
+        assert "red (1)" in text(browser, "#chips")
+        browser.switch_to.active_element.send_keys(Keys.CONTROL + "a")
+        press(browser, "3")
+        wait(browser, lambda: "yellow (10)" in text(browser, "#chips"))
+        undo.click()
+        wait(browser, lambda: "1 of 10 labelled" in text(browser, "#answer"))
+        assert "red (1)" in text(browser, "#chips")
+        undo.click()
+        wait(browser, lambda: "1 of 10 labelled" not in text(browser, "#answer"))
+        assert not undo.is_enabled()
+
+
 def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -224,18 +225,15 @@ def test_nothing_typed_is_lost_and_no_tab_overwrites_another(browser: Any, tmp_p
     """A killed program, a page that was open meanwhile, a Save right behind the last letter, and a
     second tab.
     """
-    from selenium.webdriver.common.keys import Keys
-
-    draw(tmp_path / "photos")
+    draw(tmp_path / "photos", each=3)
     port = free_port()
-    with explore(tmp_path, port, "red,green") as address:
-        show(browser, address, 1440)
+    with explore(tmp_path, port, "red,green", signal.SIGKILL) as address:
+        show(browser, address)
         browser.execute_script("document.querySelector('#gallery .card').focus()")
         press(browser, "1", "2", Keys.SPACE, Keys.ARROW_RIGHT, Keys.SPACE, *"sky", Keys.ENTER)
-        wait(browser, lambda: "4 of 300 labelled" in text(browser, "#answer"))
+        wait(browser, lambda: "4 of 30 labelled" in text(browser, "#answer"))
         wait(browser, lambda: "sky (2)" in text(browser, "#chips"))
-        summary = browser.find_element("css selector", "details[data-name=red] summary")
-        summary.click()
+        browser.find_element("css selector", "details[data-name=red] summary").click()
         add = "//details[@data-name='red']//button[text()='Add an attribute']"
         browser.find_element("xpath", add).click()
         press(browser, *"a ruby")
@@ -246,24 +244,24 @@ def test_nothing_typed_is_lost_and_no_tab_overwrites_another(browser: Any, tmp_p
     with explore(tmp_path, port, "red,green") as again:
         assert again == address, "an open page would be lost"
         browser.find_element("id", "undo").click()  # in the page of before the restart
-        wait(browser, lambda: browser.find_element("id", "redo").is_enabled())
+        wait(browser, lambda: "2 of 30 labelled" in text(browser, "#answer"))
         first = browser.current_window_handle
         browser.switch_to.new_window("tab")
-        show(browser, address, 1440)
-        assert "4 of 300 labelled" in text(browser, "#answer")
+        show(browser, address)
+        assert "2 of 30 labelled" in text(browser, "#answer")
         wait(browser, lambda: "Start afresh" in text(browser, "#said"))
-        state = "return fetch('state').then(a => a.json()).then(s => arguments[0](s.version))"
-        version = browser.execute_async_script(state)
         refused = browser.execute_async_script(
-            "const done = arguments[1]; fetch('edit/undo', {method: 'POST', headers: "
-            "{'Content-Type': 'application/json'}, body: JSON.stringify({version: arguments[0]})})"
-            ".then(a => done(a.status))",
-            version - 1,
+            "fetch('edit/start-afresh', {method: 'POST', headers: {'Content-Type': "
+            "'application/json'}, body: JSON.stringify({version: 1})})"
+            ".then(a => arguments[0](a.status))"
         )
         assert refused == 409
-        browser.find_element("id", "undo").click()
-        wait(browser, lambda: "2 of 300 labelled" in text(browser, "#answer"))
+        browser.execute_script("document.querySelector('#gallery .card').focus()")
+        press(browser, "1")
+        wait(browser, lambda: "3 of 30 labelled" in text(browser, "#answer"))
         browser.close()
         browser.switch_to.window(first)
         browser.execute_script("window.dispatchEvent(new Event('focus'))")
-        wait(browser, lambda: "2 of 300 labelled" in text(browser, "#answer"))
+        wait(browser, lambda: "3 of 30 labelled" in text(browser, "#answer"))
+        undo = browser.find_element("id", "undo")
+        assert not undo.is_enabled(), "it would take back what the other tab has done"

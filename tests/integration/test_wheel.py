@@ -164,7 +164,7 @@ def test_a_photo_is_classified_outside_of_the_clone(with_photos: Path, tmp_path:
     """The command that most people install the packages for; here with the embedded model as a
     folder.
     """
-    for command in ("classify", "find", "explore", "index", "duplicates"):
+    for command in ("classify", "find", "explore", "duplicates"):
         shown = run(with_photos, "coder-clip", command, "--help")
         assert shown.returncode == 0, shown.stderr
         assert "Usage" in shown.stdout

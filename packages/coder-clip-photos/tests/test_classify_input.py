@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import errno
 import io
 import json
 import os
-import re
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,28 +40,24 @@ def test_a_pipe_is_refused_and_one_in_a_folder_is_left_out(classify: Command, fo
 
 
 def test_a_name_that_is_no_unicode_stops_no_folder_and_no_list(
-    classify: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, model: Path
+    classify: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One old file from another system stopped all photos; written as it is, its name would stop
     the output.
     """
     bad = os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png")
     Image.new("RGB", (9, 9)).save(bad)
+    said = f"left out: {folder}/caf\\udce9.png: its name is not valid Unicode: rename it"
     answer = classify(folder)
     assert answer.code == 0
     assert len(answer.out.splitlines()) == 1 + 4
-    assert (
-        answer.err.splitlines()[-1]
-        == f"left out: {folder}/caf\\udce9.png: its name is not valid Unicode: rename it"
-    )
-    assert answer.err.isascii() or answer.err.encode()
-    assert classify(bad).code == 1
+    assert answer.err.splitlines()[-1] == said
     given = os.fsencode(folder / "a.png") + b"\0" + os.fsencode(bad) + b"\0"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given), encoding="utf-8"))
     answer = classify("-")
     assert answer.code == 1, "it was named"
     assert len(answer.out.splitlines()) == 1 + 1
-    assert "caf\\udce9.png: its name is not valid Unicode" in answer.err
+    assert said in answer.err
 
 
 def test_files_of_other_kinds_are_counted(classify: Command, folder: Path) -> None:
@@ -75,24 +68,14 @@ def test_files_of_other_kinds_are_counted(classify: Command, folder: Path) -> No
     assert "left out by ending: 3 .svg, 1 without ending, 1 .pdf, 1 .txt" in said
     for i in range(20):
         (folder / f"x.{i}").write_bytes(b"")
-    (line,) = [
-        line for line in classify(folder).err.splitlines() if line.startswith("left out by ending")
-    ]
-    assert line.startswith("left out by ending: 3 .svg, 1 ")
+    said = classify(folder).err.splitlines()
+    (line,) = [line for line in said if line.startswith("left out by ending: 3 .svg, 1 ")]
     assert line.endswith(" and 14 more")
-    for path in folder.rglob("*.[jpw]*g*"):
-        path.unlink()
-    (folder / "below/c.webp").unlink()
+    for name in ("a.png", "b.jpg", "below/a.png", "below/c.webp"):
+        (folder / name).unlink()
     error = classify(folder).err
     assert "no images in folder" in error
     assert "left out by ending: 3 .svg" in error
-
-
-def test_an_address_is_no_photo(classify: Command, folder: Path) -> None:
-    """It was "no file or folder https:/example.org/a.jpg"."""
-    answer = classify("https://example.org/a.jpg")
-    assert answer.code == 1
-    assert "https://example.org/a.jpg is an address: download the photo" in answer.err
 
 
 def test_broken_photos_are_listed_and_decide_the_status_only_where_they_were_named(
@@ -109,7 +92,10 @@ def test_broken_photos_are_listed_and_decide_the_status_only_where_they_were_nam
     answer = classify(folder / "a.png", folder / "broken.jpg")
     assert answer.code == 1
     assert len(answer.out.splitlines()) == 1 + 1
-    assert "left out" in answer.err.splitlines()[-1]
+    alone = folder.parent / "alone"
+    alone.mkdir()
+    (folder / "broken.jpg").rename(alone / "broken.jpg")
+    assert classify(alone).code == 1, "no photo can be read"
 
 
 def test_a_folder_below_that_cannot_be_read_is_listed(
@@ -128,17 +114,6 @@ def test_a_folder_below_that_cannot_be_read_is_listed(
     )
 
 
-def test_nothing_that_can_be_read_is_an_error(
-    classify: Command, tmp_path: Path, folder: Path
-) -> None:
-    (tmp_path / "bad").mkdir()
-    (tmp_path / "bad/x.png").write_bytes(b"x")
-    answer = classify(tmp_path / "bad")
-    assert answer.code == 1
-    assert "Traceback" not in answer.err
-    assert "left out: " in answer.err.splitlines()[-1]
-
-
 @pytest.mark.parametrize("between", ["\n", "\0"])
 def test_a_list_of_photos_on_standard_input(
     classify: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, between: str
@@ -154,16 +129,14 @@ def test_a_list_of_photos_on_standard_input(
     [
         (["--classes", "cat"], "'cat' is the only class"),
         (["--classes", "cat,,dog"], "a class name is empty"),
-        (
-            ["--classes", "cat,None of these"],
-            "'none of these' is what a photo without a class gets",
-        ),
+        (["--classes", "cat,None of these"], "'none of these' is what a photo without a class"),
         (["--classes", "cat,\u202edog"], "class name '\\u202edog': remove the control character"),
         (["--classes", "cat,dog", "--none-below", "nan"], "--none-below nan: give a number"),
         (
             ["--classes", "cats/dogs,cats:dogs", "--copy-to", "sorted"],
             "'cats/dogs' and 'cats:dogs' would have one folder",
         ),
+        (["--classes", "Red fox,red Fox"], "'Red fox' and 'red Fox' differ only in case"),
         (["--classes-file", "/dev/null"], "no class names"),
         (["--classes", "cat,dog", "--texts", "x.json"], "--classes and --texts: give one of them"),
         ([], "which classes?"),
@@ -174,6 +147,9 @@ def test_a_list_of_photos_on_standard_input(
         (["--classes", "cat,dog", "--method", "clip"], "--method chooses something of a run"),
         (["--run", "nowhere"], "no such folder"),
         (["--run", ".", "--classes", "cat,dog"], "--classes and --run"),
+        (["--classes", "caf\u00e9,cafe\u0301"], "'caf\u00e9' is given twice"),
+        (["--classes", "red fox,red_fox,a,a"], "'red fox' is given twice; 'a' is given twice"),
+        (["--classes", 'cat,"shark, great white'], 'class names cat,"shark, great white: '),
         (["--run", "."], "no config/*.yaml above this folder made one there"),
         (["--classes", "cat,dog", "--model", "ViT-B-23"], "did you mean 'ViT-B-32'"),
         (
@@ -200,13 +176,18 @@ def test_what_cannot_be_done_is_one_line(
 
 
 @pytest.mark.parametrize(
-    ("places", "says"),
-    [(["nowhere.jpg"], "no file or folder nowhere.jpg"), (["."], "no images in folder .")],
+    ("place", "says"),
+    [
+        ("nowhere.jpg", "no file or folder nowhere.jpg"),
+        (".", "no images in folder ."),
+        (
+            "https://example.org/a.jpg",
+            "https://example.org/a.jpg is an address: download the photo",
+        ),
+    ],
 )
-def test_photos_that_are_not_there(
-    classify: Command, folder: Path, places: list[str], says: str
-) -> None:
-    answer = classify(*places)
+def test_photos_that_are_not_there(classify: Command, folder: Path, place: str, says: str) -> None:
+    answer = classify(place)
     assert answer.code == 1
     assert says in answer.err
 
@@ -232,62 +213,24 @@ def test_a_name_may_hold_a_comma_and_a_list_may_begin_with_a_mark(
     assert names == {"cat", "shark, great white", "caf\u00e9", "red fox"}
 
 
-@pytest.mark.parametrize(
-    ("classes", "says"),
-    [
-        (
-            "cat,dog,Bird,dog,bird,cat",
-            "'cat' is given twice; 'dog' is given twice; 'Bird' and 'bird' differ only in",
-        ),
-        ("caf\u00e9,cafe\u0301", "'caf\u00e9' is given twice"),
-        ("red fox,red_fox", "'red fox' is given twice"),
-        ('cat,"shark, great white', 'class names cat,"shark, great white: '),
-    ],
-)
-def test_all_mistakes_in_a_list_are_one_line(
-    command: Command, folder: Path, model: Path, classes: str, says: str
-) -> None:
-    """One duplicate a call took as many calls as there were; two forms of é were two classes that
-    always tied.
-    """
-    answer = command("classify", folder, "--classes", classes, "--model", model)
-    assert answer.code == 1
-    (line,) = answer.err.splitlines()
-    assert says in line
-
-
 # ---- without network
-# two of them wait for four seconds each
 
 
 # two of them wait for four seconds each
 SLOW = [pytest.param(name, marks=pytest.mark.rest) for name in ("silent", "no name server")]
 
 
-@pytest.fixture(params=["closed", "503", *SLOW])
+@pytest.fixture(params=["closed", *SLOW])
 def dead_hub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a hub that cannot be used, in the ways in which networks fail."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         host, port = server.getsockname()
         if request.param == "closed":
             server.close()
-        elif request.param == "503":
-
-            def refuse() -> None:
-                with contextlib.suppress(OSError):
-                    while True:
-                        with server.accept()[0] as asked:
-                            asked.recv(10_000)
-                            asked.sendall(
-                                b"HTTP/1.1 503 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-                            )
-
-            threading.Thread(target=refuse, daemon=True).start()
         elif request.param == "no name server":
             monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(30))
-        yield f"http://{host if request.param != 'no name server' else 'hub.invalid'}:{port}"
-        with contextlib.suppress(OSError):
-            server.shutdown(socket.SHUT_RDWR)
+            host = "hub.invalid"
+        yield f"http://{host}:{port}"
 
 
 def test_without_the_hub_it_is_told_in_seconds(
@@ -300,19 +243,17 @@ def test_without_the_hub_it_is_told_in_seconds(
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", dead_hub)
     started = time.monotonic()
     answer = command("classify", folder, "--classes", "cat,dog")
-    assert time.monotonic() - started < 20, (
-        "the hub's own tries take 30 s and more; a busy machine takes its time"
-    )
+    # the hub's own tries take 30 s and more; a busy machine takes its time
+    assert time.monotonic() - started < 20
     assert answer.code == 1
+    assert "photos:" not in answer.err, "a bar of photos before the weights are found missing"
     said = answer.err.splitlines()[-1]
-    assert re.search(
-        rf"{dead_hub} (cannot be reached \(|does not work at the moment \(HTTP 503\))", said
-    )
-    assert (
-        "use a model that is here: a folder, one in the Hugging Face cache, or a checkpoint file"
-        in said
-    )
-    assert "mini knows drawn images only" in said
+    for words in (
+        f"{dead_hub} cannot be reached (",
+        "use a model that is here: a folder, one in the Hugging Face cache, or a checkpoint file",
+        "mini knows drawn images only",
+    ):
+        assert words in said
 
 
 # ---- reading
@@ -332,14 +273,12 @@ def test_heic_without_its_package_says_what_to_install(
 def test_heic_is_read(tmp_path: Path) -> None:
     """Photos of a phone would be passed over."""
     heif = pytest.importorskip("pillow_heif", reason="the extra 'heic' is not installed")
-    heif.from_pillow(Image.new("RGB", (64, 48), (200, 30, 40))).save(tmp_path / "phone.heic")
-    image = read_image(tmp_path / "phone.heic")
+    file = tmp_path / "phone.heic"
+    heif.from_pillow(Image.new("RGB", (64, 48), (200, 30, 40))).save(file)
+    image = read_image(file)
     assert (image.size, image.mode) == ((64, 48), "RGB")
-    assert all(
-        abs(a - b) < 12 for a, b in zip(image.getpixel((30, 20)), (200, 30, 40), strict=True)
-    )  # type: ignore[arg-type]
-    content = (tmp_path / "phone.heic").read_bytes()
-    assert read_image("phone.heic", content=content).tobytes() == image.tobytes()
+    assert image.getpixel((30, 20)) == pytest.approx((200, 30, 40), abs=12)
+    assert read_image("phone.heic", content=file.read_bytes()).tobytes() == image.tobytes()
 
 
 def test_a_photo_too_large_for_pillow_is_decoded_at_a_fraction(
@@ -354,23 +293,17 @@ def test_a_photo_too_large_for_pillow_is_decoded_at_a_fraction(
     monkeypatch.setattr(images, "LEAST_SIDE", 150)
     found = read_image(tmp_path / "large.jpg")
     assert found.size == (200, 150)
-    assert found.getpixel((20, 70))[0] > 200  # type: ignore[index]
-    assert found.getpixel((180, 70))[2] > 200  # type: ignore[index]
+    assert found.getpixel((180, 70)) == pytest.approx((0, 0, 255), abs=55)
     with pytest.raises(UserError, match="exceeds limit"):
         read_image(tmp_path / "large.png")  # only a JPEG can be decoded in part
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
-    with pytest.raises(UserError, match="exceeds limit"):
-        read_image(tmp_path / "large.jpg")
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (
-            ("--classes", "cat,dog", "--dataset", "x"),
-            "--dataset chooses something of a run; photos have the classes",
-        ),
+        (("--classes", "cat,dog", "--dataset", "x"), "--dataset chooses something of a run"),
         (("--pretrained", "openai"), "--pretrained: a run has its own weights"),
+        (("--labels", "x.csv"), "--labels: photos get labels; a run has its own"),
     ],
 )
 def test_explore_ignores_no_option(
@@ -379,15 +312,6 @@ def test_explore_ignores_no_option(
     answer = command("explore", folder, *arguments, "--no-browser")
     assert answer.code == 1
     assert says in answer.err
-
-
-@pytest.mark.parametrize("name", ["classify", "explore", "find"])
-def test_help_shows_no_types_of_python(command: Command, name: str) -> None:
-    """It had <list[str]> for photos."""
-    answer = command(name, "--help")
-    assert answer.code == 0
-    assert "Usage" in answer.out
-    assert not re.findall(r"<(list|str|bool|int|float|path)", answer.out)
 
 
 def test_a_file_without_permission_is_one_line(

@@ -8,18 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from coder_clip_photos import Classifier
 from coder_clip_photos.corrected import Labels
 from coder_clip_photos.explorer import Explorer
-from coder_clip_photos.find import MostAlike, TwoPhotos, grouped
+from coder_clip_photos.find import most_like
 from coder_clip_photos.listing import as_csv
-from coder_clip_photos.openings import BUILT_IN_LABELS
 from coder_clip_photos.study import Study
-from coder_clip_photos.texts import text_set
 from coder_clip_photos.web_page import make_app
 from photo_fixtures import HOST, TOKEN, edited, send
 
@@ -63,11 +57,7 @@ def test_a_label_is_corrected_in_a_file_and_nowhere_else(
 
 
 def test_what_is_no_correction_is_refused(client: Any, labels: Labels) -> None:
-    for body, said in (
-        ({"to": "cow"}, "no class 'cow'"),
-        ({"to": None}, "'to' is missing"),
-        ({}, "'to'"),
-    ):
+    for body, said in (({"to": "cow"}, "no class 'cow'"), ({"to": None}, "'to' is missing")):
         answer = send(client, "correct", photo=0, **body)
         assert answer.status_code == 400
         assert said in answer.json["error"]
@@ -75,138 +65,19 @@ def test_what_is_no_correction_is_refused(client: Any, labels: Labels) -> None:
     assert not labels.file.exists()
 
 
-def test_labels_of_a_benchmark_are_not_corrected(client: Any, explorer: Explorer) -> None:
-    explorer.labels_fixed_because = BUILT_IN_LABELS
-    assert client.get(f"/{TOKEN}/state").json["corrects"] is None
-    answer = send(client, "correct", photo=0, to="dog")
-    assert answer.status_code == 400
-    assert "built-in data set stay as they are" in answer.json["error"]
+# ---- photos like a text
 
 
-# ---- photos like a text, and like each other
-
-
-def test_photos_like_a_text_and_unlike_another(client: Any, study: Study) -> None:
-    scores = client.post(
-        f"/{TOKEN}/like", json={"plus": "whiskers, soft fur", "minus": " dog ,"}
-    ).json
-    texts = study.encoder.texts(["whiskers", "soft fur", "dog"]).double().tolist()
-    for x, score in zip(study.features.double().tolist(), scores, strict=True):
-        length = sum(v * v for v in x) ** 0.5
-        one, two, less = (sum(a * b for a, b in zip(x, t, strict=True)) / length for t in texts)
-        assert score == pytest.approx(100 * ((one + two) / 2 - less), abs=1e-3)
+def test_photos_like_a_text_or_a_photo_come_by_the_score_of_find(client: Any, study: Study) -> None:
+    x, body = study.features, {"plus": "whiskers, soft fur", "minus": " dog ,"}
+    texts = study.encoder.texts(["whiskers", "soft fur", "dog"])
+    expected = 100 * most_like(x, texts[:2], texts[2:])
+    assert client.post(f"/{TOKEN}/like", json=body).json == expected.tolist()
+    expected = 100 * most_like(x, x[3:4], x[:0])
+    assert client.get(f"/{TOKEN}/like/3").json == expected.tolist()
     answer = client.post(f"/{TOKEN}/like", json={"plus": " , ", "minus": "dog"})
-    assert (answer.status_code, answer.json["error"]) == (
-        400,
-        "say what the photos should be like: red bird",
-    )
-
-
-@pytest.mark.parametrize("rows", [3, 1024])
-@pytest.mark.parametrize("most", [1, 5, 4000])
-def test_the_most_alike_pairs_come_first(
-    study: Study, monkeypatch: pytest.MonkeyPatch, rows: int, most: int
-) -> None:
-    """Beside a plain loop over all pairs. Pairs with two labels are found, too, behind many of one
-    label.
-    """
-    monkeypatch.setattr("coder_clip_photos.find.ROWS", rows)
-    x, labels = study.features[:60], study.labels
-    assert labels is not None
-    unit = torch.nn.functional.normalize(x.double(), dim=1)
-    plain = sorted(
-        ((i, j, float(unit[i] @ unit[j])) for i in range(60) for j in range(i + 1, 60)),
-        key=lambda p: -p[2],
-    )
-    different = [p for p in plain if labels[p[0]] != labels[p[1]]]
-    search = MostAlike(x, labels[:60], most)
-    while not search.ended:
-        search.step()
-    for found, expected in ((search.pairs, plain[:most]), (search.different, different[:most])):
-        assert [p[:2] for p in found] == [p[:2] for p in expected]
-        assert [p.cosine for p in found] == pytest.approx([c for _, _, c in expected], abs=1e-6)
-
-
-def test_of_equal_cosines_the_first_photos_count() -> None:
-    """A folder of copies would show other groups each time."""
-    search = MostAlike(torch.ones(9, 4), None, 5)
-    search.step()
-    assert [p[:2] for p in search.pairs] == [(0, 1), (0, 2), (0, 3), (0, 4), (0, 5)]
-
-
-def plain_groups(
-    n: int, pairs: list[TwoPhotos], most_joined: int
-) -> list[tuple[list[int], float, float]]:
-    """As `grouped`, by sets: join while at most so many photos are joined to another."""
-    groups = [{i} for i in range(n)]
-    links: list[TwoPhotos] = []
-    for pair in pairs:
-        one, two = (next(g for g in groups if i in g) for i in (pair.first, pair.second))
-        if one is not two:
-            if n - len(groups) == most_joined:
-                break
-            groups.remove(two)
-            one |= two
-        links.append(pair)
-    found = []
-    for group in [g for g in groups if len(g) > 1]:
-        cosines = [pair.cosine for pair in links if pair.first in group]
-        found.append((sorted(group), min(cosines), max(cosines)))
-    return sorted(found, key=lambda g: (-g[2], g[0]))
-
-
-@given(data=st.data(), n=st.integers(2, 30))
-def test_groups_are_what_the_most_alike_pairs_join(data: Any, n: int) -> None:
-    """Five shots of one scene were ten pairs, each shown on its own. Beside plain sets."""
-    places = [(i, j) for i in range(n) for j in range(i + 1, n)]
-    some = data.draw(st.lists(st.sampled_from(places), unique=True))
-    pairs = [TwoPhotos(i, j, 1 - 0.01 * k) for k, (i, j) in enumerate(some)]
-    found = sorted(grouped(n, pairs), key=lambda g: (-g.largest, g.photos))
-    expected = plain_groups(n, pairs, max(1, n // 10))
-    assert [(g.photos, g.least, g.largest) for g in found] == expected
-    assert [g.largest for g in grouped(n, pairs)] == sorted(
-        (g.largest for g in found), reverse=True
-    )
-
-
-def groups_of(client: Any) -> Any:
-    """The answer at the end of the search, with how far it was before."""
-    far = [-1]
-    while True:
-        answer = client.get(f"/{TOKEN}/alike").json
-        assert answer["compared"] > far[-1]
-        far.append(answer["compared"])
-        if answer["groups"] is not None:
-            return answer, far[1:]
-        assert answer["different"] is None
-
-
-def test_a_copy_with_another_label_is_shown(client: Any, explorer: Explorer, study: Study) -> None:
-    x = torch.cat([study.features[:30], study.features[:1]])
-    labels = torch.cat([torch.zeros(30, dtype=torch.long), torch.ones(1, dtype=torch.long)])
-    classifier = Classifier(study.encoder, study.start.texts)
-    explorer.study = Study(classifier, x, [str(i) for i in range(31)], labels)
-    answer, _ = groups_of(client)
-    for kind in ("groups", "different"):
-        first = answer[kind][0]
-        assert {0, 30} <= set(first["photos"])
-        assert first["largest"] == pytest.approx(1)
-
-
-def test_the_search_goes_on_only_as_far_as_it_is_asked(
-    client: Any, explorer: Explorer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """20,000 photos took two minutes without a sign, and nothing stopped it."""
-    monkeypatch.setattr("coder_clip_photos.find.ROWS", 10)
-    monkeypatch.setattr("coder_clip_photos.explorer.MOMENT", 0)
-    nothing = {"compared": 0, "groups": None, "different": None, "copies": None}
-    assert client.get(f"/{TOKEN}/alike").json == nothing
-    ticks = iter(range(10**6))
-    monkeypatch.setattr("coder_clip_photos.explorer.MOMENT", 1.5)
-    monkeypatch.setattr("coder_clip_photos.explorer.time.monotonic", lambda: next(ticks))
-    answer, far = groups_of(client)
-    assert far == list(range(10, len(explorer.study.names) + 1, 10))
-    assert client.get(f"/{TOKEN}/alike").json == answer, "a second page gets it at once"
+    assert answer.status_code == 400
+    assert answer.json["error"] == "say what the photos should be like: red bird"
 
 
 # ---- the table
@@ -242,17 +113,3 @@ def test_the_table_follows_texts_and_labels(client: Any, labels: Labels) -> None
     assert [row["class_before"] for row in found] == [p["before"] for p in state["photos"]]
     assert [row["next_run"] for row in found[:2]] == ["none of these", "egg"]
     assert [row["next_run"] for row in found[2:]] == [p["truth"] for p in state["photos"][2:]]
-
-
-def test_no_cell_of_the_table_is_a_formula(explorer: Explorer, study: Study) -> None:
-    """A spreadsheet runs a cell that begins with =, whoever named the photo or the class."""
-    names = ["=1+1.png", "@x", "a\x1b[2Jb"]
-    texts = text_set({"=cmd": ["whiskers"], "+dog": ["a snout"]})
-    classifier = Classifier(study.encoder, texts)
-    labels = torch.tensor([0, 1, 0])
-    explorer.study = Study(classifier, study.features[:3], names, labels)
-    explorer.now = explorer.study.start
-    rows = rows_of(make_app(explorer, TOKEN, {HOST}).test_client())
-    assert [row["image"] for row in rows] == ["'=1+1.png", "'@x", "a\\x1b[2Jb"]
-    assert [row["true_class"] for row in rows] == ["'=cmd", "'+dog", "'=cmd"]
-    assert all(not cell.startswith(("=", "+", "@")) for row in rows for cell in row.values())

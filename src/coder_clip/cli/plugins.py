@@ -15,7 +15,7 @@ from .options import app
 
 GROUP = "coder_clip.commands"
 # commands that this repository has in a package of their own
-PHOTOS = ("classify", "find", "explore", "index", "duplicates")
+PHOTOS = ("classify", "find", "explore", "duplicates")
 # Such a command takes any options, because nobody is here who knows its own.
 ANY = {"ignore_unknown_options": True, "allow_extra_args": True}
 

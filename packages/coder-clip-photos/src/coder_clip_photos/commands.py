@@ -378,9 +378,9 @@ def explore(
     - coder-clip explore photos --classes cat,dog
 
     Only this machine can open the page, and only with the address that is printed; nothing leaves
-    the machine. Text sets, labelled photos and their run are saved in the working directory,
-    corrected labels beside the run's configuration. Every edit is kept at once, and is there at the
-    next start. Control-C ends it.
+    the machine. Text sets, copies of labelled photos and the configuration of their run are saved
+    in the working directory, corrected labels beside the run's configuration. Every edit is kept at
+    once, and is there at the next start. Control-C ends it.
     """
     # With class names or texts the paths are photos, without them the path is a finished run. All
     # slow work is done before the address is printed.

@@ -68,7 +68,7 @@ class PhotoRows:
     """Photos with the rows of their features in the index.
 
     kept: paths of the N photos that have features. skipped: (path, reason) of the others. rows:
-    (N,), −1 for photos whose features are in ``fresh``, by position. file: that has the rows.
+    (N,), −1 for photos whose features are in ``fresh``, by position.
     """
 
     kept: list[str]
@@ -76,7 +76,6 @@ class PhotoRows:
     rows: NDArray[np.int64]
     fresh: dict[int, Tensor]
     index: Index
-    file: Path | None
 
     def pieces(self) -> Iterator[Tensor]:
         """The features (N, d) float32, raw, in pieces of some rows."""
@@ -88,9 +87,9 @@ class PhotoRows:
         rows = self.rows[photos]
         old = rows >= 0
         if old.all():
-            return torch.from_numpy(self.index.read(rows, self.file))
+            return torch.from_numpy(self.index.read(rows))
         found = torch.empty(len(rows), self.index.size)
-        found[torch.from_numpy(old)] = torch.from_numpy(self.index.read(rows[old], self.file))
+        found[torch.from_numpy(old)] = torch.from_numpy(self.index.read(rows[old]))
         for i in (~old).nonzero()[0].tolist():
             found[i] = self.fresh[int(photos[i])]
         return found
@@ -189,7 +188,7 @@ class PhotoEncoder:
     def look_at(self, paths: Sequence[str | Path], progress: bool = False) -> PhotoRows:
         """As `photos`, with features that stay on the disk until they are asked for."""
         index, names = self.index, [str(path) for path in paths]
-        rows, file = index.rows(names)
+        rows = index.rows(names)
         new = [i for i, row in enumerate(rows.tolist()) if row < 0]
         fresh: dict[int, Tensor] = {}
         failed: dict[int, str] = {}
@@ -219,7 +218,6 @@ class PhotoEncoder:
             rows[kept],
             {at: fresh[i] for at, i in enumerate(kept) if i in fresh},
             index,
-            file,
         )
 
     def _read_all(

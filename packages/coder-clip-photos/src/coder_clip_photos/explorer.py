@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -17,7 +16,6 @@ from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from coder_clip.datasets.images import read_image
 from coder_clip.errors import UserError, nearest
 from coder_clip.evaluation.estimates import PairedTest, paired_test
 from coder_clip.evaluation.intervals import clear
@@ -28,17 +26,12 @@ from . import labelling
 from .classifier import Classifier, Reason
 from .corrected import Labels
 from .decisions import Decisions, StageTwo, by_rerank, by_score
-from .duplicates import duplicate_groups
-from .files import NONE
-from .find import MostAlike, grouped, most_like
-from .history import Change, History, Pairs, class_steps, photo_keys
-from .listing import photo_count
+from .draft import Draft, photo_keys
+from .find import most_like
 from .study import Standing, Study
 from .texts import class_named, label_named
 
 WHY = 5  # texts for and against
-ALIKE = 5000  # pairs of photos that are most alike: all pairs of 100 copies
-MOMENT = 0.3  # seconds that photos are compared before the page is told how far that is
 NEXT = 10  # photos to label next that are proposed at a time
 
 
@@ -47,14 +40,12 @@ class Explorer:
     """A study that one person looks at and works on.
 
     image: returns the picture at a position, decoded, with at least so many pixels per side; None
-    if the photos are features without pictures. folder: where files are saved. history: the work
-    with its edits; by default a new one without a draft. files: of the photos, in
-    their order; None if they have none.
+    if the photos are features without pictures. folder: where files are saved. kept: the draft;
+    None keeps the work in memory alone.
     stage_two: of the run, None without it; the page shows its decision and reasons for a photo that
     it would decide. advice: the run's recommendation, "" without a run. shows: a sentence about the
     method on the page. labels: where labels of a run are corrected; None if they cannot be
-    corrected, for the reason ``labels_fixed_because``. tried: text sets (as JSON) that were
-    compared with the first one. saved: files that this page has written.
+    corrected, for the reason ``labels_fixed_because``. saved: files that this page has written.
 
     Photos without labels are labelled on the page, and their classes can be changed.
 
@@ -70,24 +61,19 @@ class Explorer:
     shows: str = ""
     labels: Labels | None = None
     labels_fixed_because: str = "the photos have no labels"
-    history: History | None = None
-    files: list[Path] | None = None
+    kept: Draft | None = None
     now: Standing = field(init=False)
     learned: Decisions | None = field(init=False, default=None)
-    tried: set[str] = field(default_factory=set)
     saved: set[Path] = field(default_factory=set)
     lock: RLock = field(default_factory=RLock)
-    _comparing: RLock = field(default_factory=RLock)
 
     def __post_init__(self) -> None:
         self.now = self.study.start
-        self.work = self.history or History(self.study.start.texts.classes)
+        self.draft = self.kept or Draft(self.study.start.texts.classes)
         names = self.study.names
         # name of a photo -> its name in the draft
-        self._key = dict(zip(names, photo_keys(self.files or []) or names, strict=True))
+        self._key = dict(zip(names, photo_keys(names), strict=True))
         self._position = {key: i for i, key in enumerate(self._key.values())}
-        for classes in self.work.tried():
-            self._note_tried(classes)
         self._classify()
 
     @property
@@ -98,7 +84,7 @@ class Explorer:
     @property
     def yours(self) -> dict[int, str]:
         """Photo -> the class that the person gave it, "" for none of these."""
-        labels = self.work.work.labels.items()
+        labels = self.draft.work.labels.items()
         return {self._position[key]: to for key, to in labels if key in self._position}
 
     @property
@@ -115,7 +101,6 @@ class Explorer:
         # is compared with the first texts (`start`), so that all edits so far are counted.
         with self.lock:
             start, now, test = self.study.start, self.now, self.test()
-            work = self.work
             photos = self.photos()
             corrects = self.labels and {"file": self.labels.shown, "advice": self.labels.advice}
             return {
@@ -124,13 +109,9 @@ class Explorer:
                 "shows": self.shows,
                 "pictures": self.image is not None,
                 "may_label": self.may_label,
-                "version": work.version,
-                "undo": work.undo_what,
-                "redo": work.redo_what,
-                "continued": work.continued,
-                "edits": work.edits,
+                "version": self.draft.work.version,
+                "continued": self.draft.continued,
                 "learned": self.learned is not None,
-                "clone": (self.folder / "Snakefile").is_file(),
                 "corrects": corrects,
                 "labels_fixed_because": self.labels_fixed_because,
                 "images": len(photos),
@@ -138,7 +119,7 @@ class Explorer:
                 "accuracy": None if self.may_label else now.accuracy,
                 "difference": test,
                 "verdict": None if test is None else clear(test["difference"]),
-                "tried": len(self.tried),
+                "tried": len(self.draft.work.tried),
                 "changed": sum(p["changed"] for p in photos),
                 "kinds": list(BESIDES_NAME),
                 "texts": _lists_of(now.texts.classes),
@@ -193,10 +174,13 @@ class Explorer:
         classes; Conflict for an old version.
         """
         with self.lock:
-            now = self.work.work.classes
-            steps = class_steps(now, self._texts(given))
-            names = [s.after.name for s in steps if s.after is not None]
-            return self._change(Change(what=f"texts of {', '.join(names)}", classes=steps), version)
+            classes = self._texts(given)
+            tried = self.draft.work.tried
+            lists = _lists_of(classes)
+            key = hashlib.sha256(json.dumps(lists).encode()).hexdigest()[:16]
+            if lists != _lists_of(self.study.start.texts.classes) and key not in tried:
+                tried = [*tried, key]
+            return self._change(version, classes=classes, tried=tried)
 
     def label(self, photos: Any, to: Any, version: int | None = None) -> dict[str, Any]:
         """Give photos (positions) a class; "" for none of these, None for no label.
@@ -210,96 +194,73 @@ class Explorer:
             raise UserError(
                 "'photos' and 'to': a list of photos and the name of a class are needed"
             )
-        with self.lock:
-            before = self.work.work.labels
-            steps = []
-            if to:
-                names = [c.name for c in self.work.work.classes]
-                to = label_named(to, names)
-                if to and to not in names:
-                    new = (*self.work.work.classes, ClassTexts(name=to))
-                    steps = class_steps(self.work.work.classes, new)
-            of_photos = [self.study.names[self._one(p)][0] for p in dict.fromkeys(photos)]
-            keys = [self._key[name] for name in of_photos]
-            pairs = {key: (before.get(key), to) for key in keys if before.get(key) != to}
-            what = {"": NONE, None: "no label"}.get(to, to)
-            said = f"{what}, {photo_count(len(pairs))}"
-            return self._change(Change(what=said, labels=pairs, classes=steps), version)
+        names = [self.study.names[self._one(p)][0] for p in photos]
+        return self.label_by_name(dict.fromkeys(names, to), version)
 
     def label_by_name(
-        self,
-        labels: Mapping[str, str],
-        what: str,
-        version: int | None = None,
-        *,
-        once: bool = False,
+        self, labels: Mapping[str, str | None], version: int | None = None, **more: Any
     ) -> dict[str, Any]:
-        """Take labels from elsewhere: photo -> class, or "none of these"; adds new classes.
+        """Give photos classes, by name; None for no label. Adds classes that are not there.
 
-        once: never take these labels of these photos again with ``once``, whatever becomes of them.
+        more: other new values of the work, in the same edit.
         """
         self._refuse_labels()
         with self.lock:
-            names = [c.name for c in self.work.work.classes]
-            before = self.work.work.labels
-            pairs: Pairs = {}
-            given = {self._key[photo]: name for photo, name in labels.items()}
-            for key, name in given.items():
-                to = label_named(name, names)
+            classes, given = list(self.draft.work.classes), dict(self.draft.work.labels)
+            names = [c.name for c in classes]
+            for photo, name in labels.items():
+                key = self._key[photo]
+                if name is None:
+                    given.pop(key, None)
+                    continue
+                given[key] = to = label_named(name, names)
                 if to and to not in names:
                     names.append(to)
-                if before.get(key) != to:
-                    pairs[key] = (before.get(key), to)
-            classes = list(self.work.work.classes)
-            classes += [ClassTexts(name=name) for name in names[len(classes) :]]
-            steps = class_steps(self.work.work.classes, classes)
-            taken = given if once else {}
-            change = Change(what=what, labels=pairs, classes=steps, taken=taken)
-            return self._change(change, version)
+                    classes.append(ClassTexts(name=to))
+            return self._change(version, classes=classes, labels=given, **more)
 
-    def not_taken(self, labels: Mapping[str, str]) -> dict[str, str]:
-        """The labels of photos that were not yet taken with ``once``."""
-        taken = self.work.taken
-        return {n: to for n, to in labels.items() if taken.get(self._key[n]) != to}
+    def take_once(self, labels: Mapping[str, str]) -> int:
+        """Give photos these labels, but those that were taken so before, whatever became of them.
+
+        Returns the number of new labels.
+        """
+        taken = self.draft.work.taken
+        new = {n: to for n, to in labels.items() if taken.get(self._key[n]) != to}
+        if new:
+            self.label_by_name(new, taken=taken | {self._key[n]: to for n, to in new.items()})
+        return len(new)
 
     def add_class(self, name: str, version: int | None = None) -> dict[str, Any]:
         """Add a class. UserError for a name that cannot be one, or is there."""
         self._refuse_labels()
         with self.lock:
-            now = self.work.work.classes
+            now = self.draft.work.classes
             name = class_named(name, [c.name for c in now], new=True)
-            steps = class_steps(now, (*now, ClassTexts(name=name)))
-            return self._change(Change(what=f"class {name}", classes=steps), version)
+            return self._change(version, classes=[*now, ClassTexts(name=name)])
 
     def rename_class(self, old: str, new: str, version: int | None = None) -> dict[str, Any]:
         """Give a class another name, also in the labels. UserError for a name that is there."""
         self._refuse_labels()
         with self.lock:
-            now = self.work.work
+            now = self.draft.work
             at = self._class(old)
-            others = [c.name for c in now.classes if c.name != old]
-            new = class_named(new, others, new=True)
+            new = class_named(new, [c.name for c in now.classes if c.name != old], new=True)
             changed = list(now.classes)
             changed[at] = now.classes[at].model_copy(update={"name": new})
-            pairs = {photo: (to, new) for photo, to in now.labels.items() if to == old != new}
-            what = f"{old} to {new}"
-            steps = class_steps(now.classes, changed)
-            return self._change(Change(what=what, classes=steps, labels=pairs), version)
+            labels = {photo: new if to == old else to for photo, to in now.labels.items()}
+            return self._change(version, classes=changed, labels=labels)
 
     def remove_class(self, name: str, version: int | None = None) -> dict[str, Any]:
         """Remove a class with its labels. UserError for one of the last two classes."""
         self._refuse_labels()
         with self.lock:
-            now = self.work.work
+            now = self.draft.work
             at = self._class(name)
             if len(now.classes) == 2:
                 raise UserError(f"two classes are needed: add another one before '{name}' goes")
             rest = now.classes[:at] + now.classes[at + 1 :]
-            pairs: Pairs = {photo: (to, None) for photo, to in now.labels.items() if to == name}
-            steps = class_steps(now.classes, rest)
-            return self._change(
-                Change(what=f"removal of {name}", classes=steps, labels=pairs), version
-            )
+            labels = {photo: to for photo, to in now.labels.items() if to != name}
+            return self._change(version, classes=rest, labels=labels)
 
     def correct(self, position: int, to: str, version: int | None = None) -> dict[str, Any]:
         """Save the true class of a photo for the next run; "" leaves the photo out.
@@ -310,49 +271,26 @@ class Explorer:
         if self.labels is None:
             raise UserError(f"no label can be corrected: {self.labels_fixed_because}")
         with self.lock:
-            self.work.refuse_old(version)
-            before = self.labels.corrected(name)
+            self.draft.refuse_old(version)
             self.labels.correct(name, to)
-            change = Change(what=f"label of {name}", corrections={name: (before, to)})
-            return self._change(change, version)
-
-    def undo(self, version: int | None = None) -> dict[str, Any]:
-        """Take the last edit back. UserError without one."""
-        with self.lock:
-            return self._after(self.work.undo(version))
-
-    def redo(self, version: int | None = None) -> dict[str, Any]:
-        """Make the last undone edit again. UserError without one."""
-        with self.lock:
-            return self._after(self.work.redo(version))
+            return self._change(version)
 
     def start_afresh(self, version: int | None = None) -> dict[str, Any]:
-        """Go back to the first texts and no labels, as one edit that can be undone."""
+        """Go back to the first texts and no labels."""
         with self.lock:
-            now = self.work.work
-            pairs: Pairs = {photo: (to, None) for photo, to in now.labels.items()}
-            steps = class_steps(now.classes, self.study.start.texts.classes)
-            return self._change(Change(what="start afresh", classes=steps, labels=pairs), version)
+            return self._change(version, classes=self.study.start.texts.classes, labels={})
 
-    def _change(self, change: Change, version: int | None = None) -> dict[str, Any]:
-        self.work.change(change, version)
-        self._classify()
-        return self.state()
-
-    def _after(self, change: Change) -> dict[str, Any]:
-        """The state after an undone or repeated change, whose corrections go to their file, too."""
-        if self.labels is not None:
-            for name, (_, to) in change.corrections.items():
-                self.labels.correct(name, self.labels.folder_class[name] if to is None else to)
+    def _change(self, version: int | None, **new: Any) -> dict[str, Any]:
+        """Make an edit (`Draft.change`), and return the state after it."""
+        self.draft.change(version, **new)
         self._classify()
         return self.state()
 
     def _classify(self) -> None:
         """Classify with the texts and labels of the work."""
-        classes = list(self.work.work.classes)
+        classes = self.draft.work.classes
         texts = self.study.start.texts.model_copy(update={"classes": classes})
         self.now = self.study.standing(texts)
-        self._note_tried(classes)
         number = {c.name: i for i, c in enumerate(classes)}
         labelled = {i: number[name] for i, name in self.yours.items() if name}
         self.learned = None
@@ -365,19 +303,13 @@ class Explorer:
             )
             self.learned = by_score(scores)
 
-    def _note_tried(self, classes: Sequence[ClassTexts]) -> None:
-        """Count a text set as tried, once, if it differs from the first one."""
-        lists = _lists_of(classes)
-        if lists != _lists_of(self.study.start.texts.classes):
-            self.tried.add(json.dumps(lists))
-
     def _refuse_labels(self) -> None:
         if not self.may_label:
             raise UserError("these photos have labels; a wrong one is corrected with the photo")
 
     def _class(self, name: str) -> int:
         """The position of a class. UserError for an unknown name."""
-        names = [c.name for c in self.work.work.classes]
+        names = [c.name for c in self.draft.work.classes]
         if name not in names:
             raise UserError(f"no class '{name}'{nearest(name, names)}")
         return names.index(name)
@@ -407,18 +339,47 @@ class Explorer:
         """
         if self.study.labels is None:
             return None
-        k = max(1, len(self.tried))
+        k = max(1, len(self.draft.work.tried))
         tests = k * (k + 1)
         return paired_test(self.study.start.correct, self.now.correct, tests, self.study.groups)
 
     def why(self, position: int) -> dict[str, Any]:
-        """A photo with its reasons. UserError for a position that is not there."""
+        """A photo with its reasons. UserError for a position that is not there.
+
+        The reasons compare the decided class with the class ``other``: the true class if the
+        decision is wrong, else the runner-up. margin: the lead over ``other``. reranked: stage
+        two's decision and reasons, None if stage one decides.
+        """
         one = self._one(position)
-        labels = None if self.study.labels is None else self.study.labels[one]
+        x, labels = self.study.features[one], self.study.labels
         with self.lock:
-            d = self.now.decisions
-            decided = Decisions(d.order[one], d.scores[one], d.reranked[one], d.values[one])
-            return self._explained(self.study.features[one], decided, labels)
+            classifier, texts, decided = self.now.classifier, self.now.texts, self.now.decisions
+            best = int(decided.order[position, 0])
+            other = int(_against(decided, labels)[position])
+            # only their texts count, so the texts of a thousand other classes are not read
+            both = texts.model_copy(update={"classes": [texts.classes[c] for c in (best, other)]})
+            two_classes = Classifier(self.study.encoder, both, templates=self.study.templates)
+            scores, reranked = decided.scores[one], None
+            (reasons,) = two_classes.reasons(x, by_score(scores[:, [best, other]]), WHY)
+            # The page decides by stage one; a copy of the classifier with stage two says what the
+            # rerank of the run would decide.
+            stages = self.stage_two
+            if stages is not None and stages.pairs is not None:
+                again = by_rerank(x, scores, stages.pairs, stages.threshold, stages.top_k)
+                if again.reranked[0]:
+                    two = copy(classifier)
+                    two.stages = stages
+                    reranked = {"label": classifier.classes[int(again.order[0, 0])]}
+                    reranked |= _sides(*two.reasons(x, again, WHY)[0])
+            best_score, other_score = float(scores[0, best]), float(scores[0, other])
+            return {
+                "label": classifier.classes[best],
+                "score": best_score,
+                "other": classifier.classes[other],
+                "other_score": other_score,
+                "margin": best_score - other_score,
+                "reranked": reranked,
+            } | _sides(*reasons)
 
     def like(self, plus: str, minus: str) -> list[float]:
         """Score each photo as ``coder-clip find``: 100 × `most_like`.
@@ -440,102 +401,15 @@ class Explorer:
         one = self.study.features[self._one(position)]
         return list(map(float, 100 * most_like(self.study.features, one, one[:0])))
 
-    @cached_property
-    def _search(self) -> MostAlike:
-        """The search for pairs of nearly equal photos, made once; `alike` takes its next steps."""
-        return MostAlike(self.study.features, self.study.labels, ALIKE)
-
-    @cached_property
-    def _copies(self) -> list[dict[str, Any]]:
-        """Groups of copies and near twins among the photos' files, for the page."""
-        if self.files is None:
-            return []
-        found = []
-        for photos, exact in duplicate_groups(self.files):
-            what = "near twins by their pixels"
-            if exact:
-                what = "exact copies"
-            found.append({"photos": photos, "what": what, "least": 1, "largest": 1})
-        return found
-
-    def alike(self) -> dict[str, Any]:
-        """Continue the comparison of all photos with each other, for MOMENT seconds.
-
-        Returns the number of photos ``compared`` so far, and groups of photos: the most alike first
-        in ``groups`` and, with different labels, in ``different``; ``copies`` are copies and near
-        twins of files. All are None before the comparison ends. A page that stops asking stops it.
-        """
-        with self._comparing:
-            search, until = self._search, time.monotonic() + MOMENT
-            while not search.ended and time.monotonic() < until:
-                search.step()
-            found: dict[str, Any] = {"compared": search.compared}
-            found |= {"groups": None, "different": None, "copies": None}
-            if search.ended:
-                n = len(self.study.names)
-                found["groups"] = [group._asdict() for group in grouped(n, search.pairs)]
-                found["different"] = [group._asdict() for group in grouped(n, search.different)]
-                found["copies"] = self._copies
-            return found
-
-    def classify(self, content: bytes) -> dict[str, Any]:
-        """A photo that was dropped on the page, with its reasons.
-
-        UserError if it cannot be read.
-        """
-        image = read_image("the photo", content=content)
-        with self.lock:
-            x = self.study.encoder.images([image])
-            return self._explained(x, self.study.decide(self.now.texts, x))
-
     def _one(self, position: int) -> slice:
         """A slice of the one photo at a position. UserError for a position that is not there."""
         if not isinstance(position, int) or not 0 <= position < len(self.study.names):
             raise UserError(f"no photo {position}")
         return slice(position, position + 1)
 
-    def _explained(
-        self, x: Tensor, decided: Decisions, labels: Tensor | None = None
-    ) -> dict[str, Any]:
-        """A photo (1, d) with its reasons, for the page.
-
-        The reasons compare the decided class with the class ``other``: the true class if the
-        decision is wrong, else the runner-up.
-
-        labels: (1,), the true class of the photo. Returned keys: margin, the lead over ``other``;
-        reranked, stage two's decision and reasons, None if stage one decides.
-        """
-        classifier = self.now.classifier
-        best, other = int(decided.order[0, 0]), int(_against(decided, labels))
-        # only the texts of these two classes count, so the texts of a thousand others are not read
-        texts = self.now.texts.model_copy(
-            update={"classes": [self.now.texts.classes[c] for c in (best, other)]}
-        )
-        two_classes = Classifier(self.study.encoder, texts, templates=self.study.templates)
-        (reasons,) = two_classes.reasons(x, by_score(decided.scores[:, [best, other]]), WHY)
-        scores, reranked = decided.scores[0].tolist(), None
-        # The page decides by stage one; a copy of the classifier with stage two says what the run's
-        # rerank would decide.
-        stages = self.stage_two
-        if stages is not None and stages.pairs is not None:
-            again = by_rerank(x, decided.scores, stages.pairs, stages.threshold, stages.top_k)
-            if again.reranked[0]:
-                two = copy(classifier)
-                two.stages = stages
-                reranked = {"label": classifier.classes[int(again.order[0, 0])]}
-                reranked |= _sides(*two.reasons(x, again, WHY)[0])
-        return {
-            "label": classifier.classes[best],
-            "score": scores[best],
-            "other": classifier.classes[other],
-            "other_score": scores[other],
-            "margin": scores[best] - scores[other],
-            "reranked": reranked,
-        } | _sides(*reasons)
-
     def _texts(self, given: Any) -> list[ClassTexts]:
         """The texts of the page, checked and cleaned. given: as in `edit`."""
-        before = self.work.work.classes
+        before = self.draft.work.classes
         try:
             edited = TypeAdapter(list[ClassTexts]).validate_python(given)
         except ValidationError as error:

@@ -5,31 +5,24 @@ from __future__ import annotations
 import csv
 import datetime
 import io
-import itertools
-import json
 import os
 import re
 import shutil
-import subprocess
-import sys
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from coder_clip.datasets.folder import FolderDataset
-from coder_clip.datasets.sanity import refuse_unusable
 from coder_clip.encoders.spec import EncoderSpec
 from coder_clip.errors import UserError
 from coder_clip.foundation.artifacts import write_json, write_text
 from coder_clip.texts.kinds import BESIDES_NAME
 from coder_clip.texts.sets import TextSet
 
-from .files import NONE, folder_name, refuse_folders, shown
+from .files import NONE, copy_all, folder_name, refuse_folders, shown
 from .listing import as_csv, photo_count
 
 if TYPE_CHECKING:
@@ -37,15 +30,10 @@ if TYPE_CHECKING:
 
 LONGEST = 100  # bytes of a file name; file systems take 255, with the ending of a temporary file
 SOURCE = "edited in coder-clip explore"
-MARK = ".from-coder-clip-explore"  # a file in class folders that may be written again
 # few-shot examples per class that a run is offered, as long as half of the photos are enough
 SHOTS = (1, 2, 4, 8, 16)
 FILE_NAME, LABEL = "file_name", "label"  # the columns that Hugging Face's image folder reads
 TOP = 3  # likeliest classes of each photo in the CSV file, as in classify
-# photos, of which a run is tried before it is made: more are enough, and take long to look at
-FEW = 200
-SAID = 20  # lines of a run that the page shows
-How = Literal["link", "copy"]
 
 
 # ---- texts
@@ -75,7 +63,7 @@ def with_provenance(explorer: Explorer) -> TextSet:
     if test is not None:
         note["chosen_on"] = {
             "images": len(explorer.study.names),
-            "tried": len(explorer.tried),
+            "tried": len(explorer.draft.work.tried),
             "accuracy_before": start.accuracy["value"],
             "accuracy_after": now.accuracy["value"],
             "difference": test["difference"],
@@ -243,11 +231,8 @@ def take_labels(explorer: Explorer, path: Path) -> str:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{shown(path)} cannot be read: {error}") from None
         found = read_labels(text, names, shown(path))
-    new = explorer.not_taken(found.labels)
-    if new:
-        explorer.label_by_name(new, f"{photo_count(len(new))} from {path.name}", once=True)
     words = f"labels of {found.said(shown(path))}"
-    known = len(found.labels) - len(new)
+    known = len(found.labels) - explorer.take_once(found.labels)
     if known:
         words += f"; {known:,} were taken at an earlier start, and stay as you have them now"
     return words
@@ -283,26 +268,13 @@ HEAD = (
 )
 
 
-@dataclass(frozen=True)
-class NewRun:
-    """What a run of labels needs.
+def make_run(explorer: Explorer, name: str) -> tuple[int, Path, str]:
+    """Copy the labelled photos into class folders, and write a configuration of a run on them.
 
-    folder: class folders; configuration: its file; photos: number of labelled photos; can_run: True
-    in a clone of coder-clip, where the page can start it.
-    """
-
-    folder: Path
-    configuration: Path
-    photos: int
-    can_run: bool
-
-
-def make_run(explorer: Explorer, name: str, how: How) -> NewRun:
-    """Write the labelled photos as class folders, and a configuration that runs on them.
-
-    name: of the folder, the configuration and the results. how: links share the content with the
-    photos (a copy where that is not possible), copies do not. UserError for fewer than two classes
-    with photos, a name that is no plain folder name, or a folder of something else.
+    name: of the folder, the configuration and the results. Returns the number of copies, their
+    folder, and the command that starts the run, in a clone of coder-clip. UserError for fewer than
+    two classes with photos, a name that is no plain folder name or is taken, two classes that would
+    have one folder, or a photo that cannot be copied.
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name):
         raise UserError(f"'{name[:LONGEST]}': give a name of letters, digits, - and _")
@@ -311,45 +283,42 @@ def make_run(explorer: Explorer, name: str, how: How) -> NewRun:
     counts = Counter(labels.values())
     if len(counts) < 2:
         raise UserError("a run needs labelled photos of two classes at least: label some more")
-    # a class gives half of its photos to learn from, and fewer if some are near twins
-    shots = [n for n in SHOTS if n <= 0.4 * min(counts.values())]
-    folder = explorer.folder / name
-    clone = (explorer.folder / "Snakefile").is_file()
-    configuration = explorer.folder / ("config" if clone else "") / f"{name}.yaml"
-    if configuration.exists() and not configuration.read_bytes().startswith(HEAD.encode()):
-        raise UserError(f"{shown(configuration)} is there already: choose another name")
-    write_folders(folder, labels, how, lambda new: _refuse_few(new, len(labels), shots))
+    here = explorer.folder
+    in_clone = (here / "Snakefile").is_file()
+    folder, described = here / name, here / f"{name}.texts.json"
+    configuration = here / ("config" if in_clone else "") / f"{name}.yaml"
+    for path in (folder, described, configuration):
+        if path.exists():
+            raise UserError(f"{shown(path)} is there already: choose another name")
+
+    def named(path: Path) -> str:
+        """A path as the configuration names it: relative in the clone where the run starts."""
+        return os.path.relpath(path, here) if in_clone else str(path)
+
+    refuse_folders(counts)
+    try:
+        copies = [copy_all(folder / folder_name(to), [Path(p)]) for p, to in labels.items()]
+    except UserError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     texts = with_provenance(explorer)
     kept = [c for c in texts.classes if c.name in counts]
-    source: str = "names"
+    source = "names"
     if any(c.of(kind) for c in kept for kind in BESIDES_NAME):
-        source = f"{name}.texts.json"
-        described = texts.model_copy(update={"classes": kept, "dataset": name})
-        write_json(explorer.folder / source, described.dump())
-    spec = explorer.study.encoder.spec
-    document = _configuration(name, source, spec, shots)
+        write_json(described, texts.model_copy(update={"classes": kept, "dataset": name}).dump())
+        source = named(described)
+    # a class gives half of its photos to learn from, and fewer if some are near twins
+    shots = [n for n in SHOTS if n <= 0.4 * min(counts.values())]
+    dataset = {"root": named(folder), "texts": source}
+    document = _configuration(name, dataset, explorer.study.encoder.spec, shots)
     write_text(configuration, HEAD + yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
-    return NewRun(folder, configuration, len(labels), clone)
+    return sum(copies), folder, f"make reproduce CONFIG={named(configuration)}"
 
 
-def _refuse_few(folder: Path, n: int, shots: Sequence[int]) -> None:
-    """UserError for n photos in class folders that ``coder-clip check`` would refuse."""
-    if n > FEW:
-        return
-    data = FolderDataset("photos", folder)
-    try:
-        refuse_unusable(data, ("val", "test"), max(shots, default=None))
-    except UserError:
-        raise UserError(
-            f"{photo_count(n)} are too few for a run, which learns from half of a class, chooses "
-            "on a fifth, measures on the others and keeps shots of one scene together: label some "
-            "more of each class"
-        ) from None
-
-
-def _configuration(name: str, texts: str, spec: EncoderSpec, shots: list[int]) -> dict[str, Any]:
+def _configuration(
+    name: str, dataset: dict[str, Any], spec: EncoderSpec, shots: list[int]
+) -> dict[str, Any]:
     """The configuration of a run. shots: few-shot examples per class; empty for no few-shot."""
-    dataset: dict[str, Any] = {"root": name, "texts": texts}
     if not shots:
         dataset["few_shot"] = False
     model: dict[str, Any] = {"model": spec.model}
@@ -364,138 +333,6 @@ def _configuration(name: str, texts: str, spec: EncoderSpec, shots: list[int]) -
         "features": {"on_error": "skip"},
         "adapter": {"shots": shots or [1]},
     }
-
-
-def write_folders(
-    folder: Path, labels: Mapping[str, str], how: How, refuse: Callable[[Path], None]
-) -> None:
-    """Write photos into ``folder/<class>/``, whole or not at all; replaces what this wrote before.
-
-    refuse: looks at the new folder before it is in its place, and raises UserError if it is of no
-    use. UserError also if the folder holds something else, or cannot be written, if two classes
-    would have one folder or none, or if a photo is gone.
-    """
-    if folder.exists() and not (folder / MARK).is_file():
-        raise UserError(f"{shown(folder)} is there already: choose another name")
-    if folder.exists():
-        _refuse_others(folder)
-    refuse_folders(labels.values())
-    gone = [photo for photo in labels if not os.path.isfile(photo)]
-    if gone:
-        raise UserError(
-            f"{shown(gone[0])} is not there any more ({photo_count(len(gone))} in all): put it "
-            "back, or start explore again, which leaves it out"
-        )
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            (new / MARK).touch()
-            for photo, to in sorted(labels.items()):
-                target = _free(new / folder_name(to), Path(photo))
-                target.parent.mkdir(exist_ok=True)
-                _put(Path(photo), target, how)
-            # what was written, so that nothing else is removed with it later
-            (new / MARK).write_text(json.dumps(_files_in(new)), encoding="utf-8")
-            new.chmod(0o755)
-            refuse(new)
-            old = None
-            if folder.exists():
-                old = folder.with_name(f".{folder.name}-old-{os.getpid()}")
-                folder.rename(old)
-            new.rename(folder)
-            if old is not None:
-                shutil.rmtree(old)
-        finally:
-            if new.exists():
-                shutil.rmtree(new)
-    except OSError as error:
-        raise UserError(f"cannot write {shown(folder)}: {error.strerror or error}") from None
-
-
-def _files_in(folder: Path) -> list[str]:
-    """The files in a folder at any depth, relative to it, sorted."""
-    found = [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
-    return sorted(path.relative_to(folder).as_posix() for path in found)
-
-
-def _refuse_others(folder: Path) -> None:
-    """UserError if a folder of photos has files that were put there by somebody else."""
-    try:
-        known = set(json.loads((folder / MARK).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        known = {MARK}
-    others = [name for name in _files_in(folder) if name not in known]
-    if others:
-        raise UserError(
-            f"{shown(folder)} has files that this page did not write, such as {others[0]}: move "
-            "them, or choose another name"
-        )
-
-
-def _put(source: Path, target: Path, how: How) -> None:
-    """Link or copy a file; a link that the disk does not allow becomes a copy."""
-    source = source.resolve()
-    if how == "link":
-        try:
-            os.link(source, target)
-            return
-        except OSError:
-            pass  # another disk, or one without links
-    shutil.copy2(source, target)
-
-
-def _free(folder: Path, photo: Path) -> Path:
-    """A name in the folder that no other photo has."""
-    for n in itertools.count(1):
-        target = folder / (photo.name if n == 1 else f"{photo.stem}-{n}{photo.suffix}")
-        if not target.exists():
-            return target
-    raise AssertionError
-
-
-class RunningRun:
-    """Snakemake on a new run, started by the page; its lines are read when the page asks."""
-
-    def __init__(self, run: NewRun, root: Path) -> None:
-        """root: the clone of coder-clip, where the run works."""
-        self.report = root / "results" / run.folder.name / "report.html"
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # read until the page ends
-        command = [sys.executable, "-m", "snakemake", "--profile", "workflow/profiles/default"]
-        command += ["--configfile", os.path.relpath(run.configuration, root)]
-        # jobs call coder-clip, which is beside this Python
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        self._process = subprocess.Popen(
-            command,
-            cwd=root,
-            env={**os.environ, "PATH": path},
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-    def state(self) -> dict[str, Any]:
-        """ "running", "done" or "failed", and the last lines."""
-        code = self._process.poll()
-        what = "running"
-        if code == 0 and self.report.is_file():
-            what = "done"
-        elif code is not None:
-            what = "failed"
-        return {"state": what, "lines": [*self._lines()][-SAID:], "report": str(self.report)}
-
-    def stop(self) -> None:
-        """End the run, as Control-C does; what it made stays for the next start."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait()
-
-    def _lines(self) -> Iterator[str]:
-        self._log.seek(0)
-        for line in self._log.read().decode(errors="replace").splitlines():
-            if line.strip():
-                yield line
 
 
 def _refuse_long(name: str) -> None:

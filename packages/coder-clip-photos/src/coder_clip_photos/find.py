@@ -1,22 +1,16 @@
-"""Find the photos that are most like a text, and groups that are nearly the same.
-
-Copies, scaled or saved again, or shots of one scene.
-"""
+"""Find the photos that are most like a text."""
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 from coder_clip.datasets.images import read_image
-from coder_clip.datasets.twins import connected
 from coder_clip.errors import UserError
 from coder_clip.foundation.artifacts import atomic_path
 from coder_clip.foundation.reproducible import exact_matmul
@@ -29,8 +23,6 @@ COLUMNS, SIDE, CAPTION, SPACE = 5, 240, 40, 12  # of a sheet: photos in a row, a
 MOST = 500  # photos on a sheet: 100 rows, half of what a JPEG can be high
 # points that a quick score may be off; 512 products of float32 are off by less than a hundredth
 QUICK_ERROR = 0.01
-# photos that are compared with all others at a time: 40 MB of cosines with 20,000 photos
-ROWS = 256
 
 
 def likest(
@@ -111,112 +103,6 @@ def draw_sheet(path: Path, found: Sequence[tuple[str, float]]) -> None:
         draw.text((x, y + SIDE + 4), f"{name}\n{score:.1f}", "black", font)
     with atomic_path(path) as temporary:
         page.save(temporary, quality=90)
-
-
-class TwoPhotos(NamedTuple):
-    """Two photos, by position, and the cosine of their features."""
-
-    first: int
-    second: int
-    cosine: float
-
-
-class MostAlike:
-    """Search for the pairs of photos with the largest cosines, in steps.
-
-    Between steps the caller can show the progress, or stop.
-
-    features: (N, d). labels: (N,), None without. most: number of pairs to keep; with labels, also
-    of pairs whose labels differ. There is no limit above which a cosine means "nearly the same":
-    such a limit depends on the encoder and on the photos.
-    """
-
-    def __init__(self, features: Tensor, labels: Tensor | None, most: int) -> None:
-        self._photos, self._labels, self._most = l2_normalize(features), labels, most
-        self.compared = 0  # photos that were compared with all photos after them
-        self.pairs: list[TwoPhotos] = []  # the most alike first
-        self.different: list[TwoPhotos] = []  # the same, of photos whose labels differ
-
-    @property
-    def ended(self) -> bool:
-        """True if all pairs were compared."""
-        return self.compared == len(self._photos)
-
-    def step(self) -> None:
-        """Compare the next ROWS photos with themselves and with all photos after them."""
-        start = self.compared
-        end = min(start + ROWS, len(self._photos))
-        cosines = exact_matmul(self._photos[start:end], self._photos[start:])
-        # each pair once, and no photo with itself
-        square = cosines[:, : end - start]
-        square[torch.ones_like(square, dtype=torch.bool).tril()] = -torch.inf
-        self._keep(self.pairs, cosines, start)
-        if self._labels is not None:
-            cosines[self._labels[start:end, None] == self._labels[start:]] = -torch.inf
-            self._keep(self.different, cosines, start)
-        self.compared = end
-
-    def _keep(self, best: list[TwoPhotos], cosines: Tensor, start: int) -> None:
-        """Update ``best`` with pairs from ``cosines`` (rows, columns).
-
-        Both from photo ``start`` on; pairs with -inf do not count.
-        """
-        # Most cosines are too small to be among the best, and are not sorted. Of equal ones the
-        # earlier photos stay.
-        values = cosines.flatten()
-        if len(best) == self._most:
-            large = values > best[-1].cosine
-        else:
-            least = values.topk(min(self._most, len(values))).values[-1]
-            large = (values >= least) & (values > -torch.inf)
-        candidates = large.nonzero()[:, 0]  # positions in `values`
-        ordered, order = values[candidates].sort(descending=True, stable=True)
-        chosen = candidates[order[: self._most]]
-        for value, position in zip(ordered[: self._most].tolist(), chosen.tolist(), strict=True):
-            row, column = divmod(position, cosines.shape[1])
-            best.append(TwoPhotos(start + row, start + column, value))
-        best.sort(key=lambda pair: (-pair.cosine, pair.first, pair.second))
-        del best[self._most :]
-
-
-class Group(NamedTuple):
-    """Photos that are nearly the same, by position.
-
-    least, largest: cosines of the pairs that joined them.
-    """
-
-    photos: list[int]
-    least: float
-    largest: float
-
-
-def grouped(n: int, pairs: Sequence[TwoPhotos]) -> list[Group]:
-    """Join pairs that share a photo into groups.
-
-    Until a tenth of the n photos is joined to an earlier photo.
-
-    pairs: the most alike first. If all pairs were joined, one group would hold most photos, because
-    each photo is a bit like some other.
-    """
-
-    def joined(used: int) -> int:
-        """The number of photos that the first ``used`` pairs join to an earlier photo."""
-        n_groups = len(set(connected(n, [pair[:2] for pair in pairs[:used]]).tolist()))
-        return n - n_groups
-
-    # the largest number of pairs that join at most a tenth; `joined` never falls with more pairs
-    used = bisect_right(range(len(pairs) + 1), max(1, n // 10), key=joined) - 1
-    # photos of one group have the same number
-    number = connected(n, [pair[:2] for pair in pairs[:used]]).tolist()
-    groups: dict[int, Group] = {}
-    for pair in pairs[:used]:
-        # the first pair of a group has its largest cosine, the last one its least
-        before = groups.setdefault(number[pair.first], Group([], pair.cosine, pair.cosine))
-        groups[number[pair.first]] = before._replace(least=pair.cosine)
-    for photo, group in enumerate(number):
-        if group in groups:
-            groups[group].photos.append(photo)
-    return list(groups.values())
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

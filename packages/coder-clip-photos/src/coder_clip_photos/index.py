@@ -22,18 +22,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from coder_clip.errors import UserError
-
-FORMAT = 1
+FORMAT = 2
 # A file that changed this recently may change again within the resolution of the file system's
 # clock.
 SETTLED = 2 * 10**9  # nanoseconds
 WAIT = 600.0  # seconds for another process that is writing
 PIECE = 8192  # rows that are mapped at a time: 16 MB of 512 numbers
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS photos (path TEXT PRIMARY KEY, stamp TEXT, row INTEGER) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS file (generation INTEGER);
-"""
+SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS photos (path TEXT PRIMARY KEY, stamp TEXT, row INTEGER) "
+    "WITHOUT ROWID"
+)
 Rows = NDArray[np.float32]
 
 
@@ -48,12 +46,9 @@ class Index:
         self._base: Path | None = None
         if folder is not None:
             self._base = folder / f"index-{FORMAT}" / f"{key}.sqlite"
-        self._generation = 0  # of the file of features: it is written anew when half is unused
 
-    def rows(self, paths: Sequence[str]) -> tuple[NDArray[np.int64], Path | None]:
-        """The row of each photo's feature, −1 for a photo that is new or has changed, and the file
-        that has the rows, for `read`.
-        """
+    def rows(self, paths: Sequence[str]) -> NDArray[np.int64]:
+        """The row of each photo's feature, −1 for a photo that is new or has changed."""
         found = np.full(len(paths), -1, np.int64)
         known: dict[str, tuple[str, int]] = {}
         here = _absolute(paths)
@@ -62,23 +57,17 @@ class Index:
                 # the first and the last path in order share what all share
                 known = _below(base, os.path.commonpath([min(here), max(here)]))
         if not known:
-            return found, None
-        file = self._features()
-        on_disk = _bytes(file) // (4 * self.size)
+            return found
+        on_disk = _bytes(self._features()) // (4 * self.size)
         for i, path in enumerate(here):
             entry = known.get(path)
             if entry is not None and entry[1] < on_disk and entry[0] == stamp(path):
                 found[i] = entry[1]
-        return found, file
+        return found
 
-    def read(self, rows: NDArray[np.int64], file: Path | None) -> Rows:
-        """Copy some rows of a file of features: (n, size) float32.
-
-        UserError if another process has replaced the file meanwhile.
-        """
+    def read(self, rows: NDArray[np.int64]) -> Rows:
+        """Copy some rows of the file of features: (n, size) float32."""
         found = np.empty((len(rows), self.size), np.float32)
-        if not len(rows) or file is None:
-            return found
         # in the order of the file, a piece at a time: a mapping of all of it would count as memory
         order = rows.argsort(kind="stable")
         at = 0
@@ -89,12 +78,7 @@ class Index:
             last = int(rows[some[-1]])
             shape = (last - first + 1, self.size)
             offset = 4 * self.size * first
-            try:
-                piece = np.memmap(file, np.float32, "r", offset=offset, shape=shape)
-            except (OSError, ValueError):
-                raise UserError(
-                    "another process has written the index anew meanwhile: start again"
-                ) from None
+            piece = np.memmap(self._features(), np.float32, "r", offset=offset, shape=shape)
             if np.array_equal(some, np.arange(at, end)) and len(some) == len(piece):
                 found[at:end] = piece  # as in the file: no second copy
             else:
@@ -130,33 +114,6 @@ class Index:
                 ],
             )
 
-    def prune(self, folder: str, present: Iterable[str]) -> int:
-        """Forget photos below a folder that are not among those present; returns their number."""
-        kept = set(_absolute(list(present)))
-        with self._open(write=True) as base:
-            if base is None:
-                return 0
-            gone = [path for path in _below(base, _absolute([folder])[0]) if path not in kept]
-            base.executemany("DELETE FROM photos WHERE path = ?", [(path,) for path in gone])
-            n, last = base.execute("SELECT COUNT(*), MAX(row) FROM photos").fetchone()
-            if last is not None and n < (last + 1) // 2:
-                self._compact(base)
-        return len(gone)
-
-    def _compact(self, base: sqlite3.Connection) -> None:
-        """Write a new file of features with the rows that are used; readers may have the old."""
-        before = self._features()
-        used = base.execute("SELECT path, row FROM photos ORDER BY row").fetchall()
-        rows = self.read(np.array([row for _, row in used], np.int64), before)
-        self._generation += 1
-        self._write(0, rows)
-        base.executemany(
-            "UPDATE photos SET row = ? WHERE path = ?",
-            [(i, path) for i, (path, _) in enumerate(used)],
-        )
-        base.execute("UPDATE file SET generation = ?", (self._generation,))
-        before.unlink(missing_ok=True)
-
     def _write(self, first: int, rows: Rows) -> None:
         """Put rows into the file of features from row ``first`` on, and on the disk."""
         handle = os.open(self._features(), os.O_WRONLY | os.O_CREAT, 0o600)
@@ -168,7 +125,7 @@ class Index:
 
     def _features(self) -> Path:
         assert self._base is not None
-        return self._base.with_suffix(f".{self._generation}.f32")
+        return self._base.with_suffix(".f32")
 
     @contextmanager
     def _open(self, write: bool = False) -> Iterator[sqlite3.Connection | None]:
@@ -184,12 +141,8 @@ class Index:
                 os.close(os.open(self._base, os.O_WRONLY | os.O_CREAT, 0o600))
             base = sqlite3.connect(self._base, timeout=WAIT, isolation_level=None)
             if write:
-                base.executescript(SCHEMA)
+                base.execute(SCHEMA)
             base.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-            found = base.execute("SELECT generation FROM file").fetchone()
-            if found is None and write:
-                base.execute("INSERT INTO file VALUES (0)")
-            self._generation = 0 if found is None else found[0]
         except (sqlite3.Error, OSError) as error:
             if base is not None:
                 base.close()

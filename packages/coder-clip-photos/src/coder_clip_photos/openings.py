@@ -20,9 +20,9 @@ from coder_clip.errors import UserError
 
 from .classifier import Classifier
 from .corrected import Labels
+from .draft import Draft, draft_file
 from .encoding import IN_FLIGHT, InFlight, pixels_to_decode
 from .explorer import Explorer
-from .history import History, draft_file, photo_keys
 from .listing import photo_count
 from .study import Study
 
@@ -37,22 +37,20 @@ BUILT_IN_LABELS = (
 )
 
 
-def explore_run(run: FinishedRun, folder: Path, draft: bool = True) -> Explorer:
-    """The page's state for a finished run (``runs.load_run``).
+def explore_run(run: FinishedRun, folder: Path) -> Explorer:
+    """The page's state for a finished run (``runs.load_run``): its validation images, so that test
+    images stay unseen.
 
-    Its validation images, so that test images stay unseen.
-
-    folder: where files are saved. draft: keep edits in a draft file. UserError if the run has no
-    validation images.
+    folder: where files are saved. UserError if the run has no validation images.
     """
-    if run.validation is None:
+    validation = run.validation
+    if validation is None:
         raise UserError(f"'{run.dataset}' has no validation images to choose texts on")
     data = load_dataset(run.dataset, run.config.datasets[run.dataset], run.config.data_root)
-    ids = run.validation.ids
-    validation = run.validation
+    ids = validation.ids
     classifier = Classifier.of_run(run)
     study = Study(classifier, validation.features, ids, validation.labels, validation.groups)
-    of_run: list[str | Path] = [run.config.results, run.dataset, run.encoder.spec.model]
+    file = draft_file([run.config.results, run.dataset, run.encoder.spec.model])
     return Explorer(
         study,
         f"{run.dataset}: validation images",
@@ -64,7 +62,7 @@ def explore_run(run: FinishedRun, folder: Path, draft: bool = True) -> Explorer:
         labels=_labels(run, data) if isinstance(data, FolderDataset) else None,
         # shown where labels is None
         labels_fixed_because=BUILT_IN_LABELS,
-        history=_history(study, of_run, draft),
+        kept=Draft(study.start.texts.classes, file),
     )
 
 
@@ -89,16 +87,6 @@ def small_picture(path: str | Path, least: int) -> Image.Image:
         return image
 
 
-def _history(
-    study: Study, of: Sequence[str | Path], draft: bool, keys: Sequence[str] = ()
-) -> History:
-    """The work on a study, with the draft of what it is of. keys: of its photos (`photo_keys`)."""
-    file = None
-    if draft:
-        file = draft_file(of)
-    return History(study.start.texts.classes, file, dict(zip(study.names, keys, strict=False)))
-
-
 def _labels(run: FinishedRun, data: FolderDataset) -> Labels:
     """The labels of a run's photos.
 
@@ -114,15 +102,12 @@ def _labels(run: FinishedRun, data: FolderDataset) -> Labels:
 
 
 def explore_photos(
-    classifier: Classifier,
-    files: list[Path],
-    folder: Path,
-    places: Sequence[str] | None = None,
+    classifier: Classifier, files: list[Path], folder: Path, places: Sequence[str]
 ) -> tuple[Explorer, list[tuple[str, str]]]:
     """The page's state for photos without labels, and (path, reason) of photos that cannot be read.
 
-    places: the files and folders as the person named them, whose draft is continued; None: no
-    draft. UserError if no photo can be read.
+    places: the files and folders as the person named them, whose draft is continued. UserError if
+    no photo can be read.
     """
     found = classifier.encoder.photos(files, progress=True)
     if not found.kept:
@@ -135,7 +120,6 @@ def explore_photos(
         photo_count(len(found.kept)),
         lambda i, least: small_picture(found.kept[i], least),
         folder,
-        history=_history(study, places or (), places is not None, photo_keys(found.kept)),
-        files=[Path(path) for path in found.kept],
+        kept=Draft(study.start.texts.classes, draft_file(places)),
     )
     return explorer, found.skipped

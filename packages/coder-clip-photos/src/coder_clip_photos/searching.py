@@ -1,4 +1,4 @@
-"""``coder-clip find``, ``index`` and ``duplicates``: search in your own photos (docs/photos.md)."""
+"""``coder-clip find`` and ``duplicates``: search in your own photos (docs/photos.md)."""
 
 from __future__ import annotations
 
@@ -174,34 +174,6 @@ def _refuse_no_text(text: str, n_texts: int) -> None:
         raise UserError(f"'{shown(text)}' is a file: give a photo to be like with --like")
     if n_texts > 1 and os.path.isdir(text):
         raise UserError(f"'{shown(text)}' is a folder: give one place, then the texts to look for")
-
-
-@app.command(rich_help_panel=PANEL)
-def index(
-    photos: PhotosArgument,
-    model: Annotated[str | None, typer.Option("--model", "-m", help=MODEL)] = None,
-    pretrained: PretrainedOption = None,
-) -> None:
-    """Keep the features of folders, so that later calls on them start at once.
-
-    For example: coder-clip index photos
-
-    classify, find and explore do this by themselves for the photos that they read. Only new and
-    changed photos are read; photos that are gone are forgotten. It can be stopped and started at
-    any time.
-    """
-    from . import files, listing
-    from .encoding import PhotoEncoder, encoder_spec
-
-    places = files.find(photos)
-    encoder = PhotoEncoder(encoder_spec(model or DEFAULT_MODEL, pretrained))
-    quiet_about_large_photos()
-    found = encoder.look_at(places.files, progress=True)
-    present = [str(path) for path in places.files]
-    gone = sum(encoder.index.prune(str(folder), present) for folder in places.folders)
-    new = len(found.fresh)
-    note(f"{listing.photo_count(len(found.kept))} in the index: {new:,} new, {gone:,} gone")
-    end(places, len(found.kept), found.skipped)
 
 
 @app.command(rich_help_panel=PANEL)

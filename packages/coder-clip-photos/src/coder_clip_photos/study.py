@@ -53,9 +53,8 @@ class Standing:
 
 
 class Study:
-    """Photos with their features (N, d), names and labels (N,), None without.
-
-    Classified with any text set.
+    """Photos with their features (N, d), names and labels (N,; None without), which are classified
+    with any text set.
     """
 
     def __init__(
@@ -84,17 +83,12 @@ class Study:
             return self.start
         classifier = Classifier(self.encoder, texts, templates=self.templates)
         known = _columns(self.start.texts, self.start.decisions.scores) | self._columns
-        scores = self._scores(texts, self.features, known)
+        scores = self._scores(texts, known)
         self._columns = _columns(texts, scores)
         return Standing(classifier, by_score(scores), self.labels, self.groups)
 
-    def decide(self, texts: TextSet, x: Tensor) -> Decisions:
-        """Classify new photos (N, d) with edited texts."""
-        first = _columns(self._first.texts, self._first.decide(x).scores)
-        return by_score(self._scores(texts, x, first))
-
-    def _scores(self, texts: TextSet, x: Tensor, known: Columns) -> Tensor:
-        """Scores (N, C) of photos x (N, d) with edited texts.
+    def _scores(self, texts: TextSet, known: Columns) -> Tensor:
+        """Scores (N, C) with edited texts.
 
         known: scores (N,) of some classes of texts, which are not computed again.
         """
@@ -106,8 +100,8 @@ class Study:
         if new:
             scored = sorted({0, 1, *new})  # a classifier needs two classes
             part = texts.model_copy(update={"classes": [texts.classes[c] for c in scored]})
-            scores = Classifier(self.encoder, part, templates=self.templates).decide(x).scores
-            columns |= _columns(part, scores)
+            classifier = Classifier(self.encoder, part, templates=self.templates)
+            columns |= _columns(part, classifier.decide(self.features).scores)
         return torch.stack([columns[key] for key in keys], dim=1)
 
 

@@ -23,40 +23,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
-from threading import Lock
-from typing import Any, cast
+from typing import Any
 
-from flask import Flask, Response, abort, jsonify, request, send_file, send_from_directory
+from flask import Flask, Response, abort, jsonify, request, send_from_directory
 from PIL import Image
-from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from coder_clip.errors import UserError
 
 from . import export
+from .draft import Conflict, state_folder
 from .explorer import Explorer
-from .export import RunningRun
-from .history import Conflict, state_folder
 
 HOST = "127.0.0.1"
-LARGEST = 100 * 2**20  # bytes of a photo that is dropped on the page
 PAGE_FILES = Path(__file__).parent / "page_files"
 TOKEN = re.compile(r"[\w-]{32}")  # as it is made
 THUMBNAIL, VIEW = 240, 900  # pixels of the longer side
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
-    "connect-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; "
+    "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-REPORT_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-
 REDIRECT = """<!doctype html>
 <meta charset="utf-8">
 <meta http-equiv="refresh" content="0; url={address}">
@@ -88,13 +79,6 @@ def _guard(app: Flask, explorer: Explorer, token: str, hosts: set[str]) -> None:
     def one_line(error: UserError) -> tuple[Response, int]:
         return jsonify({"error": str(error)}), 400
 
-    @app.errorhandler(RequestEntityTooLarge)
-    def too_large(_: RequestEntityTooLarge) -> tuple[Response, int]:
-        most = f"at most {LARGEST // 2**20} MB can be dropped here"
-        return jsonify(
-            {"error": f"the photo is too large: {most}; classify it with coder-clip classify"}
-        ), 413
-
 
 def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
     """The web application. hosts: allowed values of the Host header."""
@@ -102,10 +86,8 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
     # contains the token, and a request without it, or with a foreign Host header (DNS rebinding),
     # gets 404 before any route runs.
     app = Flask(__name__, static_folder=None, template_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = LARGEST
     app.json.ensure_ascii = True  # type: ignore[attr-defined]
     names = ", ".join(f"'{path.name}'" for path in sorted(PAGE_FILES.iterdir()))
-    decoding = Lock()  # one dropped photo at a time is in memory
 
     _guard(app, explorer, token, hosts)
 
@@ -116,7 +98,7 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
 
     @app.get("/<token>/state")
     def state(token: str) -> Response:
-        return jsonify({**explorer.state(), "largest": LARGEST})
+        return jsonify(explorer.state())
 
     @app.get("/<token>/why/<int:position>")
     def why(token: str, position: int) -> Response:
@@ -131,12 +113,6 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
             side = THUMBNAIL
         return Response(_jpeg(explorer.image(position, side), side), mimetype="image/jpeg")
 
-    @app.post("/<token>/classify")
-    def classify(token: str) -> Response:
-        content = request.get_data()
-        with decoding:
-            return jsonify(explorer.classify(content))
-
     _add_searches(app, explorer)
     _add_edits(app, explorer)
     _add_files(app, explorer)
@@ -144,7 +120,7 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
 
 
 def _add_searches(app: Flask, explorer: Explorer) -> None:
-    """The routes that find photos: like a text or a photo, most alike, to be labelled next."""
+    """The routes that find photos: like a text or a photo, or to be labelled next."""
 
     @app.post("/<token>/like")
     def like(token: str) -> Response:
@@ -153,10 +129,6 @@ def _add_searches(app: Flask, explorer: Explorer) -> None:
     @app.get("/<token>/like/<int:position>")
     def like_photo(token: str, position: int) -> Response:
         return jsonify(explorer.like_photo(position))
-
-    @app.get("/<token>/alike")
-    def alike(token: str) -> Response:
-        return jsonify(explorer.alike())
 
     @app.get("/<token>/next")
     def next_photos(token: str) -> Response:
@@ -172,8 +144,6 @@ def _add_edits(app: Flask, explorer: Explorer) -> None:
         "add-class": lambda _, v: explorer.add_class(_text("name"), v),
         "rename-class": lambda _, v: explorer.rename_class(_text("name"), _text("to"), v),
         "remove-class": lambda _, v: explorer.remove_class(_text("name"), v),
-        "undo": lambda _, v: explorer.undo(v),
-        "redo": lambda _, v: explorer.redo(v),
         "start-afresh": lambda _, v: explorer.start_afresh(v),
     }
 
@@ -186,8 +156,7 @@ def _add_edits(app: Flask, explorer: Explorer) -> None:
 
 
 def _add_files(app: Flask, explorer: Explorer) -> None:
-    """The routes of files that leave the page, and of the run that they become."""
-    running: list[RunningRun] = []  # none or one
+    """The routes of files that leave the page, and of labels that come in."""
 
     @app.get("/<token>/photos.csv")
     def table(token: str) -> Response:
@@ -205,7 +174,8 @@ def _add_files(app: Flask, explorer: Explorer) -> None:
             raise UserError("labels: this is no CSV file in UTF-8") from None
         version = _number(request.args.get("version", type=int))
         found = export.read_labels(text, explorer.study.names, "labels")
-        return jsonify(explorer.label_by_name(found.labels, found.said("a file"), version))
+        state = explorer.label_by_name(found.labels, version)
+        return jsonify({**state, "said": found.said("the file")})
 
     @app.post("/<token>/save")
     def save(token: str) -> Response:
@@ -214,48 +184,9 @@ def _add_files(app: Flask, explorer: Explorer) -> None:
 
     @app.post("/<token>/make-run")
     def make_run(token: str) -> Response:
-        how = _text("how")
-        if how not in ("link", "copy"):
-            raise UserError(f"how: '{how}', where link or copy is needed")
-        if running and running[0].state()["state"] == "running":
-            raise UserError("a run is going on: wait until it has ended")
-        running.clear()
         with explorer.lock:
-            made = export.make_run(explorer, _text("name"), cast("export.How", how))
-        if made.can_run and _given().get("start"):
-            running.append(export.RunningRun(made, explorer.folder))
-        shown = os.path.relpath(made.configuration, explorer.folder)
-        return jsonify(
-            {
-                "folder": str(made.folder),
-                "configuration": shown,
-                "photos": made.photos,
-                "can_run": made.can_run,
-                "started": bool(running),
-            }
-        )
-
-    @app.get("/<token>/run")
-    def run(token: str) -> Response:
-        if not running:
-            abort(404)
-        return jsonify(running[0].state())
-
-    @app.post("/<token>/stop-run")
-    def stop_run(token: str) -> Response:
-        if not running:
-            abort(404)
-        running[0].stop()
-        return jsonify(running[0].state())
-
-    @app.get("/<token>/report")
-    def report(token: str) -> Response:
-        if not running or not running[0].report.is_file():
-            abort(404)
-        response = send_file(running[0].report)
-        # the report is one file with its styles, script and pictures inside
-        response.headers["Content-Security-Policy"] = REPORT_POLICY
-        return response
+            photos, folder, command = export.make_run(explorer, _text("name"))
+        return jsonify({"photos": photos, "folder": str(folder), "command": command})
 
 
 def _download(text: str, name: str) -> Response:

@@ -2,7 +2,8 @@
 // What all parts of the page share. Texts from people and files only ever become text nodes, never HTML.
 
 export const $ = (id) => document.getElementById(id);
-export const app = { state: null };
+// replaced: what labels of this page have replaced, a list of [photo, label] each, the last one last: undo gives it back.
+export const app = { state: null, replaced: [] };
 const listeners = [];
 
 // Call a function whenever the state has changed.
@@ -11,6 +12,12 @@ export const on_update = (listener) => listeners.push(listener);
 export function update(state) {
   app.state = state;
   for (const listener of listeners) listener();
+}
+
+// The state as another tab has made it: what labels replaced before is out of date.
+export function update_from_elsewhere(state) {
+  app.replaced = [];
+  update(state);
 }
 
 export function make(tag, given = {}, ...children) {
@@ -61,7 +68,7 @@ export async function change_or_say(name, body) {
     await change(name, body);
     return true;
   } catch (error) {
-    if (error.state) update(error.state);
+    if (error.state) update_from_elsewhere(error.state);
     say(error.message);
     return false;
   }

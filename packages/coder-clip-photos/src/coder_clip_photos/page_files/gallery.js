@@ -8,8 +8,6 @@ const SOME = 12; // photos of a group shown before "Show more"
 let view = "", shown = FIRST;
 let order = []; // photos of the view, by id: labels do not move them, so that the place is not lost
 let found = null; // a search: its words and the score of each photo
-let alike = null; // groups of photos that are most alike, of those with different labels, and of copies
-let comparing = null; // the search for these, while it goes on
 let unfolded = {}; // how many photos of a group are shown, where it is not SOME
 let proposed = []; // the photos to label next
 let here = null; // the photo that the keyboard is at, or was at last
@@ -41,10 +39,6 @@ function views() {
     const scored = [...state.photos].sort((a, b) => found.scores[b.id] - found.scores[a.id]);
     wanted.push(["found", found.words, scored.map((p) => ({ photo: p, note: `score ${found.scores[p.id].toFixed(1)}` }))]);
   }
-  if (alike) {
-    wanted.push(["copies", "Copies and near twins", alike.copies.map(same)], ["alike", "Most alike", alike.groups.map(same)]);
-    if (state.labelled) wanted.push(["different", "Alike, with different labels", alike.different.map(same)]);
-  }
   return wanted;
 }
 
@@ -57,13 +51,6 @@ function by_class(photos) {
   for (const p of photos) groups.get(shown_class(p)).push({ photo: p, note: before(p) });
   return [...groups].filter(([, members]) => members.length).map(([name, members]) =>
     ({ key: `class ${name}`, title: `${name} (${count(members.length, "photo")})`, members }));
-}
-
-// A group of photos that are alike; the file names tell them apart.
-function same({ photos, least, largest, what }) {
-  const cosines = least === largest ? least.toFixed(3) : `${least.toFixed(3)} to ${largest.toFixed(3)}`;
-  const members = photos.map((id) => ({ photo: app.state.photos[id], note: end_of(app.state.photos[id].name) }));
-  return { key: `same ${photos[0]}`, title: `${count(photos.length, "photo")}, ${what ?? `cosine ${cosines}`}`, members };
 }
 
 const end_of = (path) => path.split("/").slice(-2).join("/");
@@ -93,10 +80,6 @@ export function gallery() {
   if (!entries.length) parts.push(make("li", { className: "none quiet" }, "None."));
   if (view === "classes") parts.push(...without_photos(entries));
   $("gallery").replaceChildren(...parts);
-  $("order").hidden = !["alike", "different", "copies"].includes(view);
-  $("order").textContent = view === "copies"
-    ? "Exact copies, and photos whose pixels are nearly the same. coder-clip duplicates lists all but one of each group."
-    : "The largest cosines come first. They may be different things: no cosine means “the same”.";
   $("more").hidden = entries.length <= shown;
   $("next").hidden = !state.may_label || view === "classes";
   if (!listed().includes(here)) here = listed()[0] ?? null;
@@ -109,10 +92,6 @@ function buttons(all) {
   const made = all.map(([name, title, list]) =>
     make("button", { type: "button", "aria-pressed": String(view === name), "data-filter": name, onclick: () => pick(name) },
       name === "next" ? title : `${title} (${grouped(list.length)})`));
-  if (!alike) {
-    const title = comparing ? "Stop comparing" : "Copies and photos most alike";
-    made.push(make("button", { type: "button", id: "pairs", "data-filter": "pairs", onclick: compare }, title));
-  }
   $("filters").replaceChildren(...made);
   made.find((b) => focused && b.dataset.filter === focused)?.focus();
 }
@@ -126,7 +105,7 @@ export async function next_ten() {
     await settled(); // a photo whose label is on its way would be proposed again
     found = await ask("next");
   } catch (error) {
-    $("compare-error").textContent = error.message;
+    say(error.message);
     return;
   }
   if (!found.length) {
@@ -267,37 +246,6 @@ export function next_open(id) {
 
 // ---- finding
 
-// Look for copies and photos that are most alike. The server goes on only as long as it is asked, so this can be stopped.
-async function compare() {
-  const mine = comparing ? null : {};
-  comparing = mine;
-  $("comparing").hidden = !comparing;
-  $("compare-error").textContent = "";
-  gallery();
-  try {
-    while (mine && comparing === mine) {
-      const { compared, groups, different, copies } = await ask("alike");
-      if (comparing !== mine) return; // it was stopped, and perhaps started again
-      $("compared").value = compared / app.state.images;
-      $("how-far").textContent = `${grouped(compared)} of ${count(app.state.images, "photo")} compared`;
-      if (groups) {
-        comparing = null;
-        $("comparing").hidden = true;
-        alike = { groups, different, copies };
-        const focused = document.activeElement?.id === "pairs" || document.activeElement === document.body;
-        const name = copies.length ? "copies" : "alike";
-        choose(name);
-        if (focused) $("filters").querySelector(`[data-filter=${name}]`).focus();
-      }
-    }
-  } catch (error) {
-    comparing = null;
-    $("comparing").hidden = true;
-    gallery();
-    $("compare-error").textContent = error.message;
-  }
-}
-
 async function search(plus, minus) {
   try {
     const scores = await post("like", { plus, minus });
@@ -333,9 +281,4 @@ $("next").addEventListener("click", next_ten);
 $("search").addEventListener("submit", (event) => {
   event.preventDefault();
   search($("plus").value.trim(), $("minus").value.trim());
-});
-$("show-search").addEventListener("click", () => {
-  const open = $("search").classList.toggle("open");
-  $("show-search").setAttribute("aria-expanded", String(open));
-  if (open) $("plus").focus();
 });

@@ -1,7 +1,7 @@
 "use strict";
 // Labels by key and by name, for the photo that the keyboard is at or for the selected ones.
 
-import { $, app, change_or_say, count, make, on_update, say } from "./common.js";
+import { $, app, change_or_say, count, make, on_update, say, settled } from "./common.js";
 import { focus_card, listed, neighbour, next_open, next_ten, on_the_way, place, select, selected, toggle } from "./gallery.js";
 import { is_open, step } from "./photo.js";
 
@@ -10,7 +10,10 @@ async function give(to) {
   const at = place(), many = [...selected], photos = many.length ? many : [at];
   if (at === null && !many.length) return;
   select([]);
-  const going = change_or_say("label", () => ({ photos, to }));
+  const going = change_or_say("label", () => {
+    app.replaced.push(photos.map((id) => [id, app.state.photos[id].yours]));
+    return { photos, to };
+  });
   if (many.length) {
     await going;
     say(`${to === null ? "No label" : to || "None of these"}: ${count(photos.length, "photo")}`, ["Undo", undo]);
@@ -33,8 +36,17 @@ function go_on(at) {
   else $("next").focus();
 }
 
-export const undo = () => change_or_say("undo");
-const redo = () => change_or_say("redo");
+// Give the photos of the last edit of labels those that they had before.
+export async function undo() {
+  await settled(); // a label that is on its way is the last one
+  const photos_of = new Map();
+  for (const [id, label] of app.replaced.pop() ?? [])
+    if (app.state.photos[id].yours !== label) photos_of.set(label, [...(photos_of.get(label) ?? []), id]);
+  for (const [to, photos] of photos_of) await change_or_say("label", () => ({ photos, to }));
+  undo_button();
+}
+
+const undo_button = () => { $("undo").disabled = !app.replaced.length; };
 
 function chips() {
   const { state } = app;
@@ -95,23 +107,16 @@ function label_key(event, in_photo) {
 
 function with_control(event) {
   const key = event.key.toLowerCase();
-  if (key === "z" && !event.shiftKey) undo();
-  else if (key === "y" || key === "z") redo();
+  if (key === "z") undo();
   else if (key === "a" && app.state.may_label && event.target.matches(".card")) select(listed());
   else return;
   event.preventDefault();
 }
 
-on_update(() => {
-  chips();
-  for (const [id, what] of [["undo", app.state.undo], ["redo", app.state.redo]]) {
-    $(id).disabled = !what;
-    $(id).title = what;
-  }
-});
+on_update(chips);
+on_update(undo_button);
 document.addEventListener("keydown", keys);
 $("undo").addEventListener("click", undo);
-$("redo").addEventListener("click", redo);
 $("name").addEventListener("input", complete);
 $("name").addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;

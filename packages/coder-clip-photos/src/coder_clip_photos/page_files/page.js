@@ -1,7 +1,7 @@
 "use strict";
 // The start of the page, and its answer: how many photos are right, and what edits change.
 
-import { $, app, ask, change_or_say, count, grouped, make, on_update, percent, points, say, update } from "./common.js";
+import { $, app, ask, count, grouped, make, on_update, percent, points, say, update, update_from_elsewhere } from "./common.js";
 import { start_gallery } from "./gallery.js";
 import "./photo.js";
 import { repeated, waiting } from "./texts.js";
@@ -64,7 +64,6 @@ async function start() {
     $("answer").replaceChildren(make("span", { className: "bad" }, error.message));
     return;
   }
-  app.largest = state.largest;
   app.state = state;
   document.title = state.title;
   $("title").textContent = state.title;
@@ -73,14 +72,14 @@ async function start() {
   show_advice();
   start_gallery();
   update(state);
-  if (state.continued) say(`Your ${count(state.edits, "edit")} up to ${state.continued} are here.`, ["Start afresh", () => $("afresh").click()]);
+  if (state.continued) say(`Your work up to ${state.continued} is here.`, ["Start afresh", () => $("afresh").click()]);
 }
 
 // A page that comes into view shows what another tab has done, unless something typed here is on its way.
 async function look_again() {
   if (!app.state || document.visibilityState !== "visible" || waiting()) return;
   const now = await ask("state").catch(() => null);
-  if (now && now.version > app.state.version) update(now);
+  if (now && now.version > app.state.version) update_from_elsewhere(now);
 }
 
 on_update(answer);

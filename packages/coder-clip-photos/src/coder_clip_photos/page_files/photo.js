@@ -1,12 +1,10 @@
 "use strict";
-// One photo and its reasons, in a dialog; and a photo that is dropped on the page.
+// One photo and its reasons, in a dialog.
 
 import { $, app, ask, change, make, on_update } from "./common.js";
 import { before, corrected, focus_card, go_to, more_like, neighbour, on_open } from "./gallery.js";
 
 let opened = null; // the photo whose details were opened last
-let tried = null; // the dropped photo
-let tries = 0;
 
 export const is_open = () => $("details").open;
 
@@ -93,52 +91,10 @@ function label(p) {
       make("p", { className: "hint" }, "Go by what the photo shows, not by the class that was found: otherwise accuracy rises without a better text. The photo stays where it is."))];
 }
 
-function dropped(file) {
-  if (!file) return;
-  const { largest } = app;
-  if (file.size > largest) {
-    // the server would close the connection in the middle of it
-    const most = `at most ${Math.floor(largest / 2 ** 20)} MB can be dropped here; coder-clip classify takes any`;
-    $("dropped").replaceChildren(make("p", { className: "bad" }, `${file.name} is too large: ${most}.`));
-    return;
-  }
-  tried = { file, image: make("img", { src: URL.createObjectURL(file), alt: file.name }) };
-  $("dropped").replaceChildren("Looking …");
-  look();
-}
-
-// The dropped photo, again after each change of the texts.
-async function look() {
-  const photo = tried, number = ++tries, place = $("dropped");
-  if (!photo) return;
-  const replace = (...nodes) => {
-    if (photo === tried && number === tries) place.replaceChildren(...nodes);
-  };
-  const close = () => { tried = null; place.replaceChildren(); $("file").value = ""; };
-  try {
-    const found = await ask("classify", { method: "POST", body: photo.file });
-    replace(make("p", {}, make("strong", {}, found.label), ` (${photo.file.name}) `, make("button", { type: "button", onclick: close }, "Close")),
-      explained(found, photo.image));
-  } catch (error) {
-    replace(make("p", { className: "bad" }, error.message));
-  }
-}
-
-let texts = ""; // when the dropped photo was looked at
 on_update(() => {
-  const now = JSON.stringify(app.state.texts);
-  if (texts && texts !== now) look();
-  texts = now;
   if (is_open() && opened !== null) $("details-title").textContent = title(app.state.photos[opened]);
 });
 on_open(open);
 $("before").addEventListener("click", () => step("ArrowLeft"));
 $("after").addEventListener("click", () => step("ArrowRight"));
 $("details").addEventListener("close", () => focus_card(opened));
-$("file").addEventListener("change", (event) => dropped(event.target.files[0]));
-for (const kind of ["dragenter", "dragover", "dragleave", "drop"])
-  document.addEventListener(kind, (event) => {
-    event.preventDefault(); // else the browser leaves the page to show the photo
-    $("drop").classList.toggle("over", kind === "dragenter" || kind === "dragover");
-    if (kind === "drop") dropped(event.dataTransfer.files[0]);
-  });

@@ -1,7 +1,7 @@
 "use strict";
 // The texts and the classes: what is typed goes to the server, and so into the draft, at once.
 
-import { $, app, change, change_or_say, count, make, on_update, post, say } from "./common.js";
+import { $, app, change, change_or_say, count, make, on_update, post, say, update_from_elsewhere } from "./common.js";
 
 const WAIT = 200; // milliseconds without a key before photos are classified again
 let timer = null; // runs while something typed waits to be sent
@@ -40,16 +40,17 @@ function of_class(name) {
   const rename = async (event) => {
     event.preventDefault();
     await sent();
+    app.replaced = [];
     if (await change_or_say("rename-class", () => ({ name, to: field.value }))) {
       document.querySelector(`details[data-name="${CSS.escape(field.value.trim())}"]`)?.setAttribute("open", "");
     }
   };
   const remove = async () => {
+    const labelled = app.state.photos.filter((p) => p.yours === name).length;
+    if (!confirm(`Remove ${name} with its texts, and the label of ${count(labelled, "photo")}?`)) return;
     await sent();
-    if (await change_or_say("remove-class", () => ({ name }))) {
-      say(`${name} is removed, with its labels.`, ["Undo", () => change_or_say("undo")]);
-      $("texts-title").focus();
-    }
+    app.replaced = [];
+    if (await change_or_say("remove-class", () => ({ name }))) $("texts-title").focus();
   };
   return make("form", { className: "line", onsubmit: rename }, field, make("button", { type: "submit" }, "Rename"),
     make("button", { type: "button", onclick: remove }, "Remove the class"));
@@ -110,9 +111,9 @@ function send() {
     }
     // another tab was quicker: what is typed here stays in its fields until the person decides
     app.state.version = error.state.version;
-    say("The texts were changed in another tab meanwhile.", ["Keep mine", send], ["Take those", async () => {
-      const { update } = await import("./common.js");
-      update(error.state);
+    app.replaced = [];
+    say("The texts were changed in another tab meanwhile.", ["Keep mine", send], ["Take those", () => {
+      update_from_elsewhere(error.state);
       texts();
     }]);
   });
@@ -131,7 +132,7 @@ on_update(() => {
   const { state } = app, boxes = [...document.querySelectorAll("details.class")];
   const names = boxes.map((box) => box.dataset.name).join("\n");
   const same = names === state.texts.map((c) => c.name).join("\n");
-  // undo, another tab or a new class: the fields follow, unless something typed is on its way
+  // another tab or a new class: the fields follow, unless something typed is on its way
   if (!same || (!waiting() && plain(typed()) !== plain(state.texts) && !document.activeElement?.matches("#texts input[data-kind]"))) texts();
   else state.texts.forEach((c, i) => { boxes[i].querySelector("summary").lastChild.textContent = said(c); });
   $("add-class").hidden = !state.may_label;
@@ -143,11 +144,10 @@ $("add-class").addEventListener("submit", async (event) => {
   if (await change_or_say("add-class", () => ({ name }))) $("new-class").value = "";
 });
 $("afresh").addEventListener("click", async () => {
+  if (!confirm("Go back to the first texts, without your labels?")) return;
   await sent();
-  if (await change_or_say("start-afresh")) {
-    texts();
-    say("Back to the first texts, without labels.", ["Undo", async () => { await change_or_say("undo"); texts(); }]);
-  }
+  app.replaced = [];
+  if (await change_or_say("start-afresh")) texts();
 });
 $("save").addEventListener("submit", async (event) => {
   event.preventDefault();

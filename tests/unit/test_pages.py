@@ -9,11 +9,9 @@ import shlex
 
 import pytest
 
-from fixtures import MISSING
 from pages import EXCEPTIONS, PAGES, REPO, blocks, commands, inline, lines, wrong
 
 # pages show the commands of all parts
-pytestmark = pytest.mark.skipif(bool(MISSING), reason="a part that has commands is not here")
 
 
 def shown(text: str) -> list[list[str]]:

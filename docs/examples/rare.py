@@ -14,17 +14,19 @@ import matplotlib.pyplot as plt
 import torch
 
 from coder_clip.adapter import CoderAdapter, search
-from coder_clip.datasets.drawn.rare import Rare
+from coder_clip.datasets import load_dataset, load_templates
 from coder_clip.encoders.encoder import EncoderSpec, load_encoder
 from coder_clip.encoders.features import extract
 from coder_clip.evaluation.reasons import ScoringTexts
 from coder_clip.neighbors import MEAN_KINDS, TextNeighbors
+from coder_clip.pipeline.sections import DatasetConfig
 from coder_clip.rerank import OneToOne, rerank
 from coder_clip.texts.sentences import make_sentences, pair_sentences
 from coder_clip.texts.sets import load_pair_set, load_text_set
 from coder_clip.zero_shot import predict, top_k
 
-data = Rare()
+config = DatasetConfig()
+data, templates = load_dataset("rare", config), load_templates("rare", config)
 encoder = load_encoder(EncoderSpec("local-dir:data/mini"))
 
 # %% [markdown]
@@ -40,7 +42,7 @@ labels = torch.from_numpy(test.labels[list(some)])
 images = extract(data, ids, labels, encoder, progress=False).features
 
 texts = load_text_set(Path("data/texts/rare.json"), "rare", data.classes)
-sentences = make_sentences(texts, data.templates)
+sentences = make_sentences(texts, templates)
 kinds = ("name", "synonym", "attribute", "analogous")
 rows = [i for i, kind in enumerate(sentences.kind) if kind in kinds]
 features = encoder.encode_texts([sentences.text[i] for i in rows])
@@ -110,7 +112,7 @@ for term in terms[:4]:
 
 # %%
 pairs = load_pair_set(Path("data/texts/rare.one_to_one.json"), "rare", data.classes)
-of_pairs = pair_sentences(pairs, data.templates)
+of_pairs = pair_sentences(pairs, templates)
 every = [sentence for found in of_pairs.values() for sentence in found]
 encoded = encoder.encode_texts(every).split([len(found) for found in of_pairs.values()])
 one_sided = dict(zip(of_pairs, encoded, strict=True))

@@ -27,7 +27,13 @@ root = data_root(Path("data/published"))
 pets = load_below("oxford_pets_clip", root)
 others = [load_below(f"{name}_clip", root) for name in ("caltech101", "dtd", "fgvc_aircraft")]
 tables = TextTables("features:true_clip", root)
-vocabulary = [text for text in tables.texts("oxford_pets_clip", pets.classes) if text.name]
+texts_of_tables = tables.texts("oxford_pets_clip", pets.classes)
+# one table of the vocabulary has no words, only "openimages_a_names 17"
+vocabulary = [
+    text
+    for text in texts_of_tables
+    if text.kind == "vocabulary" and not text.text.startswith("openimages")
+]
 
 # %% [markdown]
 # ## Two descriptions of the same images

@@ -146,6 +146,11 @@ def new_photo(work: Work) -> None:
     (root / "another.png").write_bytes((root / "00.png").read_bytes())
 
 
+def other_donut(work: Work) -> None:
+    first, second = (work.folder / f"data/embedded/shapes/train/donut/000{i}.webp" for i in (0, 1))
+    first.write_bytes(second.read_bytes())
+
+
 def other_weights(work: Work) -> None:
     path = work.folder / "data/mini/open_clip_model.safetensors"
     data = bytearray(path.read_bytes())
@@ -228,8 +233,7 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
                           {"fit_adapters": 4}),
     "the normalisation of images": (text("src/coder_clip/encoders/preprocessing.py", ".div_(255)", ".div_(256)"),
                                     AFTER_FEATURES),
-    "the picture of a thing": (text("src/coder_clip/datasets/drawn/shapes.py", "def _donut(", "def _donut_(", ),
-                               {**of_one(EVERYTHING), **CONTROLS}),
+    "an embedded picture": (other_donut, {**of_one(EVERYTHING), **CONTROLS}),
     "a function of the configuration": (text("src/coder_clip/pipeline/config.py", "return [folder.expanduser()", "return [folder.expanduser().absolute()"), {}),
     "the command line": (text("src/coder_clip/cli/phases.py", '"Index of the shard', '"The index of the shard'), {}),
 }  # fmt: skip

@@ -20,10 +20,11 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from coder_clip.baselines.methods import FEW_SHOT
-from coder_clip.datasets.drawn.shapes import Shapes
+from coder_clip.datasets import PICTURES
 from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import estimate
 from coder_clip.foundation.artifacts import read_json, read_tensors, sha256, write_json
@@ -83,10 +84,10 @@ def test_photos_get_the_classes_that_the_run_gave_them(
     finished: Work, run: Run, tmp_path: Path, command: Command, phase: str, method: str
 ) -> None:
     """The test images once more, as files."""
-    shapes, files = Shapes(), {}
+    shapes, files = PICTURES / "shapes", {}
     _, meta = read_tensors(finished.folder / "results/image_features/mini/shapes/test.safetensors")
     for i, image_id in enumerate(meta["ids"][::6]):
-        shapes.image(image_id).save(tmp_path / f"{i}.png")
+        Image.open(shapes / image_id).save(tmp_path / f"{i}.png")
         files[str(tmp_path / f"{i}.png")] = image_id
     answer = command("classify", *files, *run, *SHAPES, "--method", method, "--format", "csv")
     assert answer.code == 0, answer.err

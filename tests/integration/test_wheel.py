@@ -146,7 +146,7 @@ def test_the_wheel_works_outside_of_the_clone(elsewhere: Path) -> None:
     assert absent.returncode == 1
     assert "'classify' is not installed: pip install ./packages/coder-clip-photos" in absent.stderr
     assert absent.stderr.count("\n") == 1, absent.stderr
-    for command in ("status", "record", "push", "pull", "merge", "check", "zero-shot"):
+    for command in ("status", "record", "push", "pull", "check", "zero-shot"):
         said = run(elsewhere, "coder-clip", command)
         assert said.returncode == 1
         assert said.stderr.startswith(

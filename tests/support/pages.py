@@ -41,7 +41,6 @@ EXCEPTIONS = {
     "squeue ": "Slurm's",
     "sbatch ": "Slurm's; test_default.py submits its head in the same way",
     "sudo python packages/": "the executor's tests start their cluster with it",
-    "python -m tools.mini": "trains for hours; tests/unit/tools has each step",
     "python -m nltk.downloader": "needs a network; small_wordnet.py has its files",
     "vllm serve": "needs a GPU and a download; test_dialects.py answers as this server does",
     "ollama ": "the same",

@@ -329,13 +329,13 @@ def changed(document: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def few_pictures(folder: Path) -> None:
-    """Make the drawn data sets of a working copy small; 16 training pictures are enough for every
+    """Leave few embedded pictures in a working copy; 16 training pictures are enough for every
     number of shots.
     """
-    module = folder / "src/coder_clip/datasets/drawn/drawing.py"
-    text, count = re.subn(r"^PER_CLASS = .*$", f"PER_CLASS = {FEW}", module.read_text(), flags=re.M)
-    assert count == 1
-    module.write_text(text)
+    for split, kept in FEW.items():
+        for class_folder in folder.glob(f"data/embedded/*/{split}/*"):
+            for picture in sorted(class_folder.iterdir())[kept:]:
+                picture.unlink()
 
 
 def draw_marks(root: Path, images: int = 12) -> None:

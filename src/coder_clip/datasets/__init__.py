@@ -1,7 +1,6 @@
 """Data sets by name.
 
-A new one is a module in drawn/ and an entry in DRAWN, a YAML file in entries/ (a published one), or
-a folder in the configuration.
+A new one is a YAML file in entries/ (a published one), or a folder in the configuration.
 """
 
 from __future__ import annotations
@@ -9,27 +8,26 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError, nearest
+from ..foundation.yaml_file import read_yaml
 from .base import SPLITS, Dataset, Described, Split, Templates
 
 if TYPE_CHECKING:
     from .published import PublishedDataset
 
-# name -> (module, class); imported only when asked for, so that reading a configuration stays quick
-DRAWN = {
-    "rare": ("drawn.rare", "Rare"),
-    "shapes": ("drawn.shapes", "Shapes"),
-}
+# folders of pictures in a clone, each beside a file of facts about it
+EMBEDDED = ("rare", "shapes")
+PICTURES = Path(__file__).resolve().parents[3] / "data/embedded"
 ENTRIES = Path(__file__).parent / "entries"
 PUBLISHED = tuple(sorted(p.stem for p in ENTRIES.glob("*.yaml")))
 # published features of published data sets, which need neither images nor weights
 FEATURE_SETS = tuple(sorted(p.stem for p in (ENTRIES / "features").glob("*.yaml")))
 WITH_ENTRY = (*PUBLISHED, *FEATURE_SETS)
-BUILTIN = {**DRAWN, **dict.fromkeys(WITH_ENTRY, ("published", "PublishedDataset"))}
+BUILTIN = (*EMBEDDED, *WITH_ENTRY)
 # loader of an entry -> (module, class)
 LOADERS = {
     "files": ("published", "PublishedDataset"),
@@ -67,6 +65,13 @@ def is_part(name: str) -> bool:
     return bool(_module("entry").entry(name).part)
 
 
+def image_folder(name: str, config: Described) -> Path | None:
+    """The folder of class folders of the data set ``name``; None if it has another form."""
+    if config.root is None and config.features is None and name in EMBEDDED:
+        return PICTURES / name
+    return config.root
+
+
 def load_dataset(
     name: str,
     config: Described,
@@ -82,9 +87,9 @@ def load_dataset(
 
     Raises UserError for an unknown name, a missing or empty folder.
     """
-    if config.root is not None:
-        from .folder import FolderDataset
+    from .folder import FolderDataset
 
+    if config.root is not None:
         if is_published(name):
             _module("published").refuse_published_layout(name, config.root)
         return FolderDataset(
@@ -100,7 +105,10 @@ def load_dataset(
         root = published.existing(published.data_root(data_root))
         dataset = load_below(name, root, config.split)
     else:
-        dataset = _drawn(name)()
+        facts = _facts(name)
+        # each picture was made alone, so there are no near-duplicates to look for
+        groups = PICTURES / "groups.csv"
+        dataset = FolderDataset(name, PICTURES / name, facts["classes"], groups=groups)
     return dataset
 
 
@@ -119,15 +127,7 @@ def load_below(name: str, root: Path, split: str | None = None) -> PublishedData
 
 def load_templates(name: str, config: Described) -> Templates:
     """The templates of the data set ``name`` as configured; its images need not be there."""
-    given: dict[str, Any] = {}
-    for key, value in config.templates.items():
-        # these two hold several sentences; a configuration may give a single one as plain text
-        if key not in ("one_to_one", "prompts"):
-            given[key] = value
-        elif isinstance(value, str):
-            given[key] = (value,)
-        else:
-            given[key] = tuple(value)
+    given = _as_tuples(config.templates)
     base = Templates()
     # your own classes start from the default sentences; a built-in data set has sentences
     own_classes = config.root is not None or (
@@ -137,7 +137,7 @@ def load_templates(name: str, config: Described) -> Templates:
         base = (
             _module("entry").entry(name).make_templates()
             if entry_file(name) is not None
-            else _drawn(name).templates
+            else Templates(**_as_tuples(_facts(name)["templates"]))
         )
     if "name" in given and "prompts" not in given:  # the name's sentence says what the images are
         given["prompts"] = (str(given["name"]), *base.prompts)
@@ -150,6 +150,16 @@ def load_templates(name: str, config: Described) -> Templates:
     if own_classes:
         return with_articles(templates)
     return templates
+
+
+def _as_tuples(sentences: Mapping[str, Any]) -> dict[str, Any]:
+    """Templates as a file has them, with tuples for the two that are several sentences."""
+    found = dict(sentences)
+    # a configuration may give a single one as plain text
+    for key in {"one_to_one", "prompts"} & found.keys():
+        value = found[key]
+        found[key] = (value,) if isinstance(value, str) else tuple(value)
+    return found
 
 
 def with_articles(templates: Templates) -> Templates:
@@ -182,26 +192,20 @@ def listing(name: str, config: Described, data_root: Path | None) -> str | None:
 
 
 def about(name: str) -> str:
-    """A phrase on a data set: the title of a published one, what the images of a drawn one show,
-    for any other its name.
+    """A phrase on a data set: the title of a published one, what the pictures of an embedded one
+    show, for any other its name.
     """
     if entry_file(name) is not None:
         return str(_module("entry").entry(name).title)
-    if name not in DRAWN:
-        return name
-    return str(_drawn(name).about)
+    return str(_facts(name)["about"]) if _has_facts(name) else name
 
 
 def named_pictures(name: str) -> dict[str, int | None] | None:
-    """Class -> number of the embedded model's training captions that had its name.
+    """Class -> number of the embedded model's training pictures whose captions had its name.
 
-    None for a class: all of them.
-
-    Returns None for a data set that does not declare these numbers; only drawn data sets can.
+    None for a class: all of them. Returns None for a data set that does not declare these numbers.
     """
-    if name not in DRAWN:
-        return None
-    return getattr(_drawn(name), "named", None)
+    return _facts(name).get("named") if _has_facts(name) else None
 
 
 def nearest_dataset(name: str) -> str:
@@ -244,12 +248,22 @@ def test_alone(root: Path) -> bool:
         return False
 
 
-def _drawn(name: str) -> Any:
-    """The class of a drawn data set."""
-    if name not in DRAWN:
+def _has_facts(name: str) -> bool:
+    """True for an embedded data set that is on this machine."""
+    return name in EMBEDDED and (PICTURES / f"{name}.yaml").is_file()
+
+
+def _facts(name: str) -> dict[str, Any]:
+    """Classes in label order, templates and the like of an embedded data set."""
+    if name not in EMBEDDED:
         raise UserError(f"no built-in data set '{name}'{nearest_dataset(name)}")
-    module, attribute = DRAWN[name]
-    return getattr(_module(module), attribute)
+    if not _has_facts(name):
+        raise UserError(
+            f"data set '{name}': no {PICTURES}; its pictures are in a clone of coder-clip, where "
+            "'git checkout data/embedded' brings them back"
+        )
+    facts: dict[str, Any] = read_yaml(PICTURES / f"{name}.yaml")
+    return facts
 
 
 def _module(name: str) -> Any:

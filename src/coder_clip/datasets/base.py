@@ -97,34 +97,15 @@ class Described(Protocol):
     def templates(self) -> dict[str, Any]: ...
 
 
-class Dataset(Protocol):
-    """A data set. Every method is deterministic; images are decoded only when asked for."""
+class Dataset:
+    """Base of all data sets. Everything is deterministic; images are decoded only when asked for.
 
-    name: str
-    classes: list[str]  # class names in label order; may hold duplicates, so key by index
-
-    def split(self, name: str) -> Split:
-        """The split "train", "val" or "test"; UserError if the data set has no such split."""
-        ...
-
-    def image(self, image_id: str) -> Image.Image:
-        """The image as RGB, upright; UserError with its path where it cannot be read."""
-        ...
-
-    def fingerprint(self) -> str:
-        """sha256 over paths, sizes and hashes, or the drawing code's version, that changes when an
-        image changes.
-        """
-        ...
-
-
-class ImageFiles:
-    """Base of data sets of image files.
-
-    splits: name of a split -> its (image id, label) pairs, ordered by label, then id.
+    classes: names in label order; may hold duplicates, so key by index. splits: name of a split ->
+    its (image id, label) pairs, ordered by label, then id.
     """
 
     name: str
+    classes: list[str]
     splits: dict[str, list[tuple[str, int]]]
 
     as_stored = False  # True: images are neither turned nor laid on white (read_image)
@@ -176,3 +157,7 @@ class ImageFiles:
     def counts(self) -> dict[str, int]:
         """Split -> number of images."""
         return {split: len(pairs) for split, pairs in self.splits.items()}
+
+    def fingerprint(self) -> str:
+        """sha256 that changes when an image or a split changes."""
+        raise NotImplementedError

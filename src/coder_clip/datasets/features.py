@@ -28,13 +28,12 @@ from torch import Tensor
 
 from ..errors import UserError, one_line
 from . import entry_file, layouts
-from .base import ImageFiles
+from .base import Dataset
 from .entry import Entry, entry
 from .groups import of_rows
-from .kept_twins import kept_alike
 from .layouts import Place
 from .published import PublishedDataset, changed_files, find_place, has_lists
-from .twins import Images, by_name, together
+from .twins import Images, alike, by_name, together
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ Parts = dict[str, Part]
 CACHE = re.compile(r"keys_(\d+)shots\.pt")
 
 
-class FeatureDataset(ImageFiles):
+class FeatureDataset(Dataset):
     """A data set of features, with the interface of all data sets, but without images to open.
 
     parts: split -> its features. groups: a file of groups (``groups``). pattern: of image names,
@@ -133,7 +132,7 @@ class FeatureDataset(ImageFiles):
                     ids.append(image)
                     new.append(row)
             features.append(part.features[new])
-        return together(ids, kept_alike(torch.cat(features).numpy()))
+        return together(ids, alike(torch.cat(features).numpy()))
 
     def verified(self, skip: bool = False) -> dict[str, Any]:
         """More entries for the manifest: which split this is.

@@ -25,7 +25,7 @@ from typing import NamedTuple, NoReturn
 
 from PIL import Image
 
-from coder_clip.datasets.base import SPLITS, ImageFiles
+from coder_clip.datasets.base import SPLITS, Dataset
 from coder_clip.datasets.corrections import Correction, read_corrections
 from coder_clip.datasets.groups import of_images
 from coder_clip.datasets.images import read_image
@@ -72,7 +72,7 @@ class ManifestEntry(NamedTuple):
     sha256: str
 
 
-class FolderDataset(ImageFiles):
+class FolderDataset(Dataset):
     """Class folders below ``root`` as a data set (see the module's text for layouts and splits).
 
     name: of the data set. classes: class names or folder names in label order; default all folders,

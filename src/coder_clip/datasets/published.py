@@ -19,7 +19,7 @@ from PIL import Image
 
 from ..errors import UserError
 from . import layouts
-from .base import SPLITS, ImageFiles
+from .base import SPLITS, Dataset
 from .entry import Entry, Rule, entry
 from .folder import cut
 from .images import read_image
@@ -148,7 +148,7 @@ def listing(name: str, configured: Path | None, split: str | None = None) -> str
     return digest.hexdigest()
 
 
-class PublishedDataset(ImageFiles):
+class PublishedDataset(Dataset):
     """A data set of ``entries/`` with the interface of all data sets: splits, images by id,
     templates, fingerprint.
 

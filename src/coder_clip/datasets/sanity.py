@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from ..errors import UserError
 from ..foundation.progress import progress
-from .base import Dataset, ImageFiles
+from .base import Dataset
 from .folder import FolderDataset, ManifestEntry, file_entry
 from .shots import refuse_short
 
@@ -65,7 +65,7 @@ def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None) -> 
             )
 
 
-def copies(data: ImageFiles, listed: Sequence[ManifestEntry] = ()) -> dict[str, list[list[str]]]:
+def copies(data: Dataset, listed: Sequence[ManifestEntry] = ()) -> dict[str, list[list[str]]]:
     """Kind of copies (a key of `COPIES`) -> groups of images with the same bytes.
 
     A group is in the first kind that fits.
@@ -92,7 +92,7 @@ def copies(data: ImageFiles, listed: Sequence[ManifestEntry] = ()) -> dict[str, 
     return found
 
 
-def _candidates(data: ImageFiles, ids: list[str]) -> Iterable[ManifestEntry]:
+def _candidates(data: Dataset, ids: list[str]) -> Iterable[ManifestEntry]:
     """Yield the entries, with hashes, of the images that share size and end with another image."""
     with (
         progress(len(ids), "img", "looking for copies", wanted=len(ids) > MANY) as bar,

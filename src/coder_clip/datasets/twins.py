@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from typing import Any, NamedTuple
@@ -53,14 +53,9 @@ WHOLE = MOVES.index((0, 0))
 MOST = 100_000  # images of a split; a larger split (ImageNet's train) is not compared at all
 # The rule for features: their cosine (docs/near_twins.md).
 COSINE = 0.98
-PRODUCTS = 16_000_000  # pairs that are compared at a time
-# directions in which features are compared first, and rows that they are chosen from; of real CLIP
-# features less than one pair in 10,000 is compared in all numbers then
-WIDTH, SAMPLE = 64, 5000
-ROUNDED = 1e-4  # more than float32 can lose in WIDTH products
+PRODUCTS = 4_000_000  # pairs that are compared at a time, which bounds the memory
 UNIT_ROUNDOFF = 2.0**-24  # of float32: a product of d numbers of unit rows loses at most d of these
-MANY_PAIRS = 0.01  # share of pairs above which all of a block are compared in one product
-CUT_AT_A_TIME = 4096  # images, or pairs, whose numbers are compared one by one at a time
+CUT_AT_A_TIME = 4096  # pairs whose cut thumbnails are compared at a time
 READ, THREADS = 1024, 4  # images that are read at a time, and by how many threads
 MANY = 2000  # images whose decoding takes long enough to show how far it is
 MANY_ROWS = 20_000  # images whose comparison takes seconds, so that it is shown how far it is
@@ -97,8 +92,7 @@ def near_twins(ids: Sequence[str], read: Callable[[str], Image.Image]) -> Images
         return []
     first: dict[bytes, int] = {}
     same = [(first.setdefault(digest, i), i) for i, digest in enumerate(digests)]
-    group = connected(len(found), same)
-    return together(compared, _joined_by_pixels(found, group))
+    return together(compared, _joined_by_pixels(found, connected(len(found), same)))
 
 
 def _digest(image: Image.Image) -> bytes:
@@ -108,61 +102,24 @@ def _digest(image: Image.Image) -> bytes:
 
 
 def _joined_by_pixels(found: Sequence[Thumbnails], group: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The group numbers (N,) after near twins by pixels were joined. group: those before.
-
-    Each pair is compared unless it is in one group already, so ten thousand frames of a fixed
-    camera, which one of them joins, take no longer than as many different images.
-    """
+    """The group numbers (N,) after near twins by pixels were joined. group: those before."""
     contrast = np.array([image.contrast for image in found])
     pixels = np.stack([image.pixels for image in found])
-    whole = _unit(pixels[:, WHOLE])
-    groups = Groups(group)
 
-    def comparable(rows: Rows, columns: Rows) -> NDArray[np.bool_]:
-        """Which pairs have a contrast, and about the same one, and are not in one group."""
+    def near(rows: Rows, columns: Rows, products: NDArray[Any]) -> NDArray[np.bool_]:
+        # pairs of enough contrast, and about the same one; whole thumbnails join most of them, and
+        # rule out nearly all others
         one, other = contrast[rows, None], contrast[columns]
         low, high = np.minimum(one, other), np.maximum(one, other)
-        enough: NDArray[np.bool_] = (low >= FAINT) & (high <= RATIO * low)
-        return enough & groups.apart(rows, columns)
+        comparable = (low >= FAINT) & (high <= RATIO * low)
+        whole: NDArray[np.bool_] = (products >= ALIKE) & comparable
+        close = np.argwhere((products >= SCREEN) & comparable & ~whole)
+        for start in range(0, len(close), CUT_AT_A_TIME):
+            i, j = close[start : start + CUT_AT_A_TIME].T
+            whole[i, j] = _alike(pixels[rows[i]], pixels[columns[j]])
+        return whole
 
-    # whole thumbnails first: they join most near twins, and they rule out nearly all other pairs
-    for rows, columns, products in _blocks(whole, groups):
-        near = products >= ALIKE
-        if near.any():
-            groups.join(near & comparable(rows, columns), rows, columns)
-    groups.settle()
-    for rows, columns, products in _blocks(whole, groups):
-        close = products >= SCREEN
-        if not close.any():
-            continue
-        close &= comparable(rows, columns)
-        for start in range(0, close.shape[1], CUT_AT_A_TIME):
-            part = slice(start, start + CUT_AT_A_TIME)
-            _join_cut_ones(pixels, close[:, part], rows, columns[part], groups)
-    return groups.number
-
-
-def _join_cut_ones(
-    pixels: NDArray[np.uint8], close: NDArray[np.bool_], rows: Rows, columns: Rows, groups: Groups
-) -> None:
-    """Join near twins among some pairs.
-
-    pixels: (N, 9, 3 · SIDE²). close: (n, m), which pairs of rows and columns to compare.
-    """
-    is_candidate = close.any(axis=0)
-    if not is_candidate.any():
-        return
-    close, candidates = close[:, is_candidate], columns[is_candidate]
-    others = np.stack([_unit(cuts) for cuts in pixels[candidates]])
-    for i in np.flatnonzero(close.any(axis=1)).tolist():
-        image = rows[i]
-        chosen = close[i] & (groups.number[candidates] != groups.number[image])
-        if not chosen.any():
-            continue
-        alike_ones = _alike(_unit(pixels[image]), others[chosen])
-        members = candidates[chosen][alike_ones]
-        groups.add(np.full(len(members), image), members)
-        groups.settle()
+    return joined(_unit(pixels[:, WHOLE]), near, group)
 
 
 class Thumbnails(NamedTuple):
@@ -204,7 +161,7 @@ def _centred(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Thumbnails (n, 3 · SIDE²), centred and of length 1, so that inner products are correlations.
+    """Thumbnails (n, 3 · SIDE²), centred and of length 1: inner products are correlations.
 
     A thumbnail without contrast becomes 0.
     """
@@ -214,19 +171,14 @@ def _unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return unit
 
 
-def are_twins(first: Thumbnails, second: Thumbnails) -> bool:
-    """True for two images that are near twins by pixels, and have enough contrast to tell."""
-    low, high = sorted((first.contrast, second.contrast))
-    if low < FAINT or high > RATIO * low:
-        return False
-    return bool(_alike(_unit(first.pixels), _unit(second.pixels)[None])[0])
+def _alike(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which pairs of images have the correlation of near twins: (n,).
 
-
-def _alike(one: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which of the images others (n, 9, 3 · SIDE²) have the correlation of near twins with an image
-    (9, 3 · SIDE²), all from `_unit`.
+    one, other: (n, 9, 3 · SIDE²) thumbnails of the images of each pair.
     """
-    products = others @ one.T  # (n, 9 cuts of the other, 9 cuts of this one)
+    width = one.shape[-1]
+    units = (_unit(cuts.reshape(-1, width)).reshape(cuts.shape) for cuts in (one, other))
+    products = np.einsum("naw,nbw->nab", *units)
     # one image may show less on a side than the other: compare a cut thumbnail with the whole one
     one_is_cut = np.maximum(products[:, WHOLE].max(axis=1), products[:, :, WHOLE].max(axis=1))
     # or one is moved: compare opposite cuts, which are at opposite positions of MOVES
@@ -239,23 +191,23 @@ def _alike(one: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.
 def alike(features: NDArray[Any], least: float = COSINE) -> NDArray[np.int64]:
     """Group images by the cosine of their features (N, d), for a data set without images.
 
-    Returns the group number of each image, (N,).
-
-    A group's number is the position of its first image. Pass the images of all splits at once, so
-    that near twins in different splits are found. UserError for NaN or infinity.
+    Returns the group number of each image, (N,): the position of the group's first image. Pass the
+    images of all splits at once, so that near twins in different splits are found. UserError
+    for NaN or infinity.
     """
-    # Few pairs can be near, and only these are compared in all numbers: in float32, and in float64
-    # where float32 cannot tell. No copy of all rows is float64.
     least -= 1e-9  # rounding must not decide about a cosine that is exactly the limit
-    groups = Groups(np.arange(len(features)))
-    rows32, short = _units(features)
-    for rows, columns, most in _blocks(short, groups):
-        possible = most >= least - ROUNDED
-        if possible.any():
-            near = _near(features, rows32, rows, columns, possible, least, groups)
-            groups.join(near, rows, columns)
-    groups.settle()
-    return groups.number
+    doubt = (features.shape[1] + 4) * UNIT_ROUNDOFF
+
+    def near(rows: Rows, columns: Rows, products: NDArray[Any]) -> NDArray[np.bool_]:
+        # in float64 where float32 cannot tell
+        found: NDArray[np.bool_] = products >= least + doubt
+        i, j = np.nonzero((products >= least - doubt) & ~found)
+        one, other = _unit_rows(features[rows[i]]), _unit_rows(features[columns[j]])
+        found[i, j] = np.einsum("nd,nd->n", one, other) >= least
+        return found
+
+    number = np.arange(len(features))
+    return joined(_unit_rows(features).astype(np.float32), near, number)
 
 
 def _unit_rows(features: NDArray[Any]) -> NDArray[np.float64]:
@@ -264,86 +216,32 @@ def _unit_rows(features: NDArray[Any]) -> NDArray[np.float64]:
     if not np.isfinite(rows).all():
         raise UserError("NaN or infinity in image features; nothing can be compared with them")
     # a row of zeros stays one
-    units: NDArray[np.float64] = rows / np.maximum(
-        np.linalg.norm(rows, axis=1, keepdims=True), 1e-150
-    )
+    lengths = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-150)
+    units: NDArray[np.float64] = rows / lengths
     return units
 
 
-def _units(features: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Rows of length 1 (N, d), and short rows (N, WIDTH + 1) with at least their inner products.
+def joined(
+    rows: NDArray[np.float32],
+    near: Callable[[Rows, Rows, NDArray[Any]], NDArray[np.bool_]],
+    number: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """The group number of each row (N, d), which is the lowest row of its group.
 
-    In the WIDTH directions that hold most of the rows, products are exact; of the rest of two rows
-    it is at most the product of the lengths (Cauchy and Schwarz), which is the last number. So no
-    pair is missed. Rows that are as short as this are their own short rows.
+    near: from numbers of rows (n,), of columns (m,) and their inner products (n, m) to the pairs
+    that are in one group. number: (N,), groups that are known before.
     """
-    n, d = features.shape
-    rows32 = np.empty((n, d), dtype=np.float32)
-    short = rows32
-    directions = np.empty((d, 0))
-    if d > WIDTH:
-        some = _unit_rows(features[:: 1 + n // SAMPLE])
-        directions = np.linalg.eigh(some.T @ some)[1][:, -WIDTH:]
-        short = np.empty((n, WIDTH + 1), dtype=np.float32)
-    for start in range(0, n, CUT_AT_A_TIME):
-        block = slice(start, start + CUT_AT_A_TIME)
-        rows = _unit_rows(features[block])
-        rows32[block] = rows
-        if d > WIDTH:
-            main = rows @ directions
-            squares = np.einsum("ij,ij->i", rows, rows) - np.einsum("ij,ij->i", main, main)
-            short[block, :WIDTH] = main
-            short[block, WIDTH] = np.sqrt(np.maximum(squares, 0))
-    return rows32, short
-
-
-def _near(
-    features: NDArray[Any],
-    rows32: NDArray[np.float32],
-    rows: Rows,
-    columns: Rows,
-    possible: NDArray[np.bool_],
-    least: float,
-    groups: Groups,
-) -> NDArray[np.bool_]:
-    """Which of the possible pairs of a block have a cosine of at least ``least``: (n, m).
-
-    features: (N, d); rows32: the same with length 1. Pairs that are in one group already are left
-    out.
-    """
-    doubt = (features.shape[1] + 4) * UNIT_ROUNDOFF
-    if np.count_nonzero(possible) > possible.size * MANY_PAIRS:
-        products = rows32[rows] @ _taken(rows32, columns).T
-        products[~groups.apart(rows, columns)] = -1
-        near: NDArray[np.bool_] = products >= least + doubt
-        unsure = np.nonzero((products >= least - doubt) & ~near)
-        near[unsure] = _cosines(features, rows[unsure[0]], columns[unsure[1]]) >= least
-        return near
-    near = np.zeros_like(possible)
-    first, second = np.divmod(np.flatnonzero(possible), possible.shape[1])
-    for start in range(0, len(first), CUT_AT_A_TIME):
-        i, j = first[start : start + CUT_AT_A_TIME], second[start : start + CUT_AT_A_TIME]
-        different = groups.number[rows[i]] != groups.number[columns[j]]
-        i, j = i[different], j[different]
-        products = np.einsum("ij,ij->i", rows32[rows[i]], rows32[columns[j]])
-        # pairs that float32 cannot tell, and those that are near
-        left = products >= least - doubt
-        i, j, products = i[left], j[left], products[left]
-        unsure = products < least + doubt
-        is_near = ~unsure
-        is_near[unsure] = _cosines(features, rows[i[unsure]], columns[j[unsure]]) >= least
-        near[i, j] = is_near
-    return near
-
-
-def _cosines(features: NDArray[Any], first: Rows, second: Rows) -> NDArray[np.float64]:
-    """Cosines of pairs of rows of features (N, d), in float64: (P,). first, second: (P,)."""
-    cosines = np.empty(len(first))
-    for start in range(0, len(first), CUT_AT_A_TIME):
-        part = slice(start, start + CUT_AT_A_TIME)
-        one, other = _unit_rows(features[first[part]]), _unit_rows(features[second[part]])
-        cosines[part] = np.einsum("ij,ij->i", one, other)
-    return cosines
+    n = len(rows)
+    step = max(1, PRODUCTS // max(1, n))
+    with progress(n, "img", "comparing images", wanted=n > MANY_ROWS) as bar:
+        for start in range(0, n, step):
+            block, columns = np.arange(start, min(start + step, n)), np.arange(start, n)
+            # pairs of one group are not compared again, or ten thousand alike frames take minutes
+            apart = number[block, None] != number[columns]
+            pairs = np.argwhere(apart & near(block, columns, rows[block] @ rows[start:].T))
+            number = connected(n, number[start + pairs], number)
+            bar.update(len(block))
+    return number
 
 
 def by_name(ids: Iterable[str], pattern: str) -> Images:
@@ -414,114 +312,27 @@ def said(found: Mapping[str, int]) -> list[str]:
     return lines
 
 
-class Groups:
-    """Groups that pairs of N things join.
+def connected(
+    n: int, pairs: Sequence[tuple[int, int]] | NDArray[Any], number: NDArray[Any] | None = None
+) -> NDArray[np.int64]:
+    """The group number (n,) of each of n things, if a pair is in one group: the lowest index of the
+    group.
 
-    number: (N,), the number of each one's group, which is its lowest member.
+    number: (n,), groups that are known before.
     """
-
-    def __init__(self, number: NDArray[np.int64]) -> None:
-        self.number = number
-        # pairs that `settle` joins: one search of connected components costs as much as many pairs
-        self._pairs: list[NDArray[np.int64]] = []
-        self._n_pairs = 0
-
-    def apart(self, rows: Rows, columns: Rows) -> NDArray[np.bool_]:
-        """Which pairs of rows and columns are in different groups, as settled: (n, m)."""
-        different: NDArray[np.bool_] = self.number[rows, None] != self.number[columns]
-        return different
-
-    def add(self, first: Rows, second: Rows) -> None:
-        """Join pairs. first, second: (P,). `settle` makes it known."""
-        self._pairs.append(np.stack([first, second], axis=1))
-        self._n_pairs += len(first)
-        if self._n_pairs > len(self.number):
-            self.settle()
-
-    def join(self, near: NDArray[np.bool_], rows: Rows, columns: Rows) -> None:
-        """Join the pairs of a block, near: (n, m)."""
-        # Of many pairs, each column is joined with the first row that it is near to, and pairs that
-        # are now in one group are dropped. So a block of rows that are all alike takes two rounds,
-        # where its pairs one by one would be millions.
-        while np.count_nonzero(near) > len(self.number):
-            left = np.flatnonzero(near.any(axis=0))
-            self.add(rows[near[:, left].argmax(axis=0)], columns[left])
-            self.settle()
-            near &= self.apart(rows, columns)
-        first, second = np.divmod(np.flatnonzero(near), near.shape[1])
-        if len(first):
-            self.add(rows[first], columns[second])
-
-    def settle(self) -> None:
-        """Renew the numbers."""
-        if self._n_pairs:
-            pairs = self.number[np.concatenate(self._pairs)]
-            self.number = connected(len(self.number), pairs)[self.number]
-        self._pairs, self._n_pairs = [], 0
-
-
-def _blocks(rows: NDArray[Any], groups: Groups) -> Iterator[tuple[Rows, Rows, NDArray[Any]]]:
-    """Yield (numbers of rows, numbers of columns, inner products) for blocks of rows (N, d).
-
-    Each pair is in a block, unless it is in one group already. Shows how far it is, where that
-    takes long.
-    """
-    # blocks bound the memory
-    step = max(1, PRODUCTS // max(1, len(rows)))
-    wanted = len(rows) > MANY_ROWS
-    with progress(len(rows), "img", "comparing images", wanted=wanted) as bar:
-        for start in range(0, len(rows), step):
-            stop = min(start + step, len(rows))
-            for some, columns in _apart(groups.number, start, stop):
-                yield some, columns, rows[some] @ _taken(rows, columns).T
-            bar.update(stop - start)
-
-
-def _apart(number: NDArray[np.int64], start: int, stop: int) -> Iterator[tuple[Rows, Rows]]:
-    """Yield rows of a block, and the columns that they are compared with.
-
-    number: (N,), the group of each. The columns begin at the block's first row, so that each pair
-    is in one block. If most of the block is one group, its rows are not compared with this group
-    again: rows that are all alike take as long as there are rows, and not as there are pairs.
-    """
-    columns = np.arange(start, len(number))
-    groups, group, size = np.unique(number[start:stop], return_inverse=True, return_counts=True)
-    largest = size.argmax()
-    if 2 * size[largest] <= stop - start:
-        yield columns[: stop - start], columns
-        return
-    others = columns[number[start:] != groups[largest]]
-    if len(others):
-        yield start + np.flatnonzero(group == largest), others
-    rest = start + np.flatnonzero(group != largest)
-    if len(rest):
-        yield rest, columns
-
-
-def _taken(rows: NDArray[Any], columns: Rows) -> NDArray[Any]:
-    """The rows with these numbers, which ascend; not copied if they are all of the last ones."""
-    if len(columns) == len(rows) - columns[0]:
-        return rows[columns[0] :]
-    return rows[columns]
-
-
-def connected(n: int, pairs: Iterable[Sequence[int]] | NDArray[Any]) -> NDArray[np.int64]:
-    """The group number (n,) of each of n things, if a pair is in one group.
-
-    The number is the lowest index of the group.
-    """
+    before = np.arange(n) if number is None else number
+    links = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+    if not len(links):
+        return before
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    links = np.array([*pairs], dtype=np.int64).reshape(-1, 2)
-    if not len(links):
-        return np.arange(n)
-    graph = coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(n, n))
+    graph = coo_array((np.ones(len(links), bool), (links[:, 0], links[:, 1])), shape=(n, n))
     _, label = connected_components(graph, directed=False)
     # np.unique gives the first place of each label
     _, lowest, place = np.unique(label, return_index=True, return_inverse=True)
     numbers: NDArray[np.int64] = lowest[place].astype(np.int64)
-    return numbers
+    return numbers[before]
 
 
 def together(ids: Sequence[str], group: NDArray[np.int64]) -> Images:

@@ -23,13 +23,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .. import datasets
-from ..datasets.base import Dataset, ImageFiles
+from ..datasets.base import Dataset
 from ..datasets.images import read_image
 from ..errors import UserError, one_line
 from ..foundation.progress import progress as progress_bar
 from ..foundation.reproducible import stored
-from .store import FeatureStore, drawing_key, features_key
+from .store import FeatureStore, features_key
 
 if TYPE_CHECKING:
     from .encoder import Encoder
@@ -213,7 +212,6 @@ class _Made:
 class _Known:
     """Stored features by the content of image files: (1 + keep_views, d) float32.
 
-    A drawn image has no file: its key has the drawing code and the image id in place of content.
     The key of a shot also has the image id, which decides the augmented views.
     """
 
@@ -228,19 +226,7 @@ class _Known:
         self._store, self._views = store, f"{views} {keep_views}" if views else ""
         self._shape = (1 + keep_views, encoder.dim)
         self._encoder = features_key(encoder.metadata(), encoder.device, "image") if store else ""
-        self._kind = AS_STORED if getattr(dataset, "as_stored", False) else "image"
-        self._drawing = ""
-        # the key covers only the drawing code of this package
-        if store and _is_drawn(dataset):
-            self._drawing = f"{drawing_key(dataset)} {dataset.name}"
-
-    def drawn_key(self, image_id: str) -> str:
-        """The key of a drawn image; "" without a store, and for a data set that is neither files
-        nor drawn.
-        """
-        if not self._drawing:
-            return ""
-        return self.key(image_id, f"{self._drawing} {image_id}".encode())
+        self._kind = AS_STORED if dataset.as_stored else "image"
 
     def key(self, image_id: str, content: bytes) -> str:
         """The key of an image; "" without a store."""
@@ -266,13 +252,6 @@ class _Known:
             self._store.put(
                 self._encoder, self._kind, [(key, row.flatten()) for key, row in rows if key]
             )
-
-
-def _is_drawn(dataset: Dataset) -> bool:
-    """True for a class of a module in datasets/drawn, by name, so that datasets/drawn need not be
-    imported.
-    """
-    return type(dataset).__module__.rpartition(".")[0] == f"{datasets.__name__}.drawn"
 
 
 def merge(parts: Sequence[ImageFeatures]) -> ImageFeatures:
@@ -415,31 +394,22 @@ def _load(
 ) -> _Image:
     """Read an image once: hash its bytes and, unless the store has its features, decode and resize
     the same bytes.
-
-    A drawn image is drawn only if the store does not have its features.
     """
     key = ""
     try:
-        if isinstance(dataset, ImageFiles):
-            path, content = dataset.path(image_id), None
-            with contextlib.suppress(OSError):  # `image` says why it cannot be read
-                content = path.read_bytes()
-                # the hash is of the bytes that are decoded, also if the file changes meanwhile
-                key = known.key(image_id, content)
-            row = known.get(key)
-            if row is not None:
-                return _Image(position, key, row)
-            if content is None:
-                image = dataset.image(image_id)
-            else:
-                # no code of the data set lies between the bytes and what is stored for them
-                image = read_image(path, dataset.as_stored, content)
-        else:
-            key = known.drawn_key(image_id)
-            row = known.get(key)
-            if row is not None:
-                return _Image(position, key, row)
+        path, content = dataset.path(image_id), None
+        with contextlib.suppress(OSError):  # `image` says why it cannot be read
+            content = path.read_bytes()
+            # the hash is of the bytes that are decoded, also if the file changes meanwhile
+            key = known.key(image_id, content)
+        row = known.get(key)
+        if row is not None:
+            return _Image(position, key, row)
+        if content is None:
             image = dataset.image(image_id)
+        else:
+            # no code of the data set lies between the bytes and what is stored for them
+            image = read_image(path, dataset.as_stored, content)
     except (UserError, OSError) as error:
         message = one_line(error, None)
         return _Image(position, error=message, reason=getattr(error, "reason", message))

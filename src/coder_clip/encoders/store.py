@@ -326,19 +326,6 @@ def features_key(metadata: Mapping[str, str], device: torch.device, kind: str) -
     return key
 
 
-def drawing_key(dataset: Any) -> str:
-    """The key of drawn images: the code of a data set's method ``image``, and the versions of
-    libraries.
-    """
-    versions = {name: version(name) for name in ("numpy", "pillow")}
-    roots: list[tuple[str, str]] = []
-    for cls in type(dataset).__mro__:
-        path = f"{PACKAGE.parent.name}/{cls.__module__.replace('.', '/')}.py"
-        roots += [(path, cls.__qualname__), (path, f"{cls.__qualname__}.image()")]
-    code = Code(PACKAGE.parent, PACKAGE.name).closure(roots, static=True)
-    return json.dumps({**versions, "code": _marked_where_edited(code)}, sort_keys=True)
-
-
 def makers(family: families.Family, kind: str) -> list[tuple[str, str]]:
     """Where the code begins that makes features of a kind: path of a module, block."""
     place = f"{PACKAGE.parent.name}/{PACKAGE.name}"

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from ..datasets import Dataset, Split, load_dataset
-from ..datasets.base import ImageFiles
 from ..datasets.features import FeatureDataset
 from ..datasets.shots import draw_shots, refuse_short
 from ..datasets.twins import numbers
@@ -77,7 +76,6 @@ def run(
 
 def _group_numbers(data: Dataset, twins: Sequence[Sequence[str]]) -> dict[str, int]:
     """Image id -> number of its group of near twins, over all splits of a data set."""
-    assert isinstance(data, ImageFiles)
     return numbers([i for split in data.splits.values() for i, _ in split], twins)
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ..datasets import SPLITS, load_dataset
-from ..datasets.base import ImageFiles
+from ..datasets import load_dataset
+from ..datasets.base import Dataset
 from ..datasets.corrections import counts
 from ..datasets.sanity import copies, lines, refuse_unusable, warnings
 from ..datasets.twins import counts as counts_of_twins
@@ -38,8 +38,7 @@ def run(config: Config, dataset: str) -> None:
     is_folder = config.datasets[dataset].root is not None
     if is_folder:
         refuse_unusable(data, config.encoded(dataset)[-2:], shots_needed(config, dataset))
-    # only a folder has the method `manifest`; the list of files is empty without it
-    files: list[Any] = getattr(data, "manifest", list)()
+    files: list[Any] = data.manifest() if is_folder else []
     skip = config.features.on_error == "skip"
     published: dict[str, Any] = data.verified(skip) if hasattr(data, "verified") else {}
     miscounted = data.miscounted() if published else None
@@ -48,16 +47,14 @@ def run(config: Config, dataset: str) -> None:
         logging.getLogger("coder_clip").warning(
             "data set %s: %s, but %s", dataset, counted_images, miscounted
         )
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = {"grouped_by": data.grouped_by}
     corrections = config.datasets[dataset].corrections
     if corrections:
         more["corrections"] = {
             "file": corrections.as_posix(),
             **counts(data.corrections, data.split_of),
         }
-    if isinstance(data, ImageFiles):
-        more["grouped_by"] = data.grouped_by
-    if isinstance(data, ImageFiles) and data.twins:
+    if data.twins:
         counted = twin_counts(data)
         more["near_twins"] = {"test": counted, "groups": data.twins}
         for line in twins_said(counted):
@@ -74,7 +71,7 @@ def run(config: Config, dataset: str) -> None:
         {
             "dataset": dataset,
             "classes": data.classes,
-            "images": getattr(data, "counts", None) or {s: len(data.split(s)) for s in SPLITS},
+            "images": data.counts,
             "fingerprint": data.fingerprint(),
             "listing": config.listing(dataset),
             "files": [f._asdict() for f in files],
@@ -84,7 +81,7 @@ def run(config: Config, dataset: str) -> None:
     )
 
 
-def twin_counts(data: ImageFiles) -> dict[str, int]:
+def twin_counts(data: Dataset) -> dict[str, int]:
     """Numbers of test images with near twins (`twins.counts`), without images that a correction
     leaves out.
     """

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from ..datasets import BUILTIN, DRAWN
+from ..datasets import BUILTIN, EMBEDDED
 from ..encoders import families
 from ..foundation.artifacts import Paths, present, write_json
 from ..foundation.reads import deciding
@@ -85,7 +85,7 @@ def _in_words(answer: ReportAnswer) -> list[str]:
 
 def _next(config: Config) -> str:
     """The command that most people want after this run, and what it does."""
-    if config.datasets.keys() <= DRAWN.keys():
+    if config.datasets.keys() <= set(EMBEDDED):
         return "make first  (first real numbers: three published data sets, about an hour)"
     # a model whose texts are features encodes no edited text, so it has no page of `explore`
     encoders = [name for name, m in config.models.items() if families.encodes(m.model)]

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from ..datasets import image_folder
 from ..errors import UserError
 from ..foundation.reads import derived
 from ..foundation.strict import explained
@@ -138,7 +139,7 @@ def known_folders(config: Config) -> list[Path]:
 
     Images are known by the list of their data set, answers by their requests.
     """
-    folders = [dataset.root for dataset in config.datasets.values()]
+    folders = [image_folder(name, dataset) for name, dataset in config.datasets.items()]
     folders.append(config.data_root)
     if config.generator:
         folders.append(config.generator.answers)

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..datasets import WITH_ENTRY, load_dataset
+from ..datasets import image_folder, load_dataset
 from ..datasets import listing as published_listing
 from ..datasets.base import Described
 from ..datasets.folder import image_files
@@ -23,16 +23,14 @@ def listing(config: Document, dataset: str) -> str | None:
 
     A folder: hash over paths and sizes of its files. A published data set: hash of its split files.
     If the images are not on this machine: the fingerprint in the manifest, None without a manifest.
-    None for a data set that the project draws."""
+    """
     given = config.datasets[dataset]
-    root, features = given.root, given.features
+    root, features = image_folder(dataset, given), given.features
     # images on this machine count before the fingerprint in a manifest
     if features is not None and features.is_dir():
         from ..datasets.features import listing as listing_of_features  # which imports torch
 
         return listing_of_features(features) + _files(given)
-    if root is None and features is None and dataset not in WITH_ENTRY:
-        return None
     if root is not None and root.is_dir():
         return _listing(root) + _files(given)
     if config.published(dataset):

@@ -20,8 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..datasets import DRAWN, load_templates, twins
-from ..datasets.base import Templates
+from ..datasets import load_templates, twins
 from ..encoders import families
 from ..encoders.spec import LARGE, Size
 from ..foundation.artifacts import Paths
@@ -210,10 +209,9 @@ def _manifest(job: _Job) -> tuple[float, float]:
     of_splits = list(map(job.split, splits))
     if job.config.of_features(job.dataset):
         images, size = sum(of_splits), job.size.dim
-        # the features, four times in float32: as read, split by split, together, with length 1;
-        # and short ones
-        numbers = 4 * size + twins.WIDTH
-        return START + 4 * images * numbers / 1e6, images * READ + FEATURE_PAIR * images**2
+        # the features, in float32: as read, split by split, together, with length 1; in float64
+        # for a moment
+        return START + 4 * images * 6 * size / 1e6, images * READ + FEATURE_PAIR * images**2
     # only of published images larger splits are not searched
     if job.config.published(job.dataset):
         of_splits = [n for n in of_splits if n <= twins.MOST]
@@ -254,10 +252,7 @@ def _text_features(job: _Job) -> tuple[float, float]:
 
 def _one_to_one(job: _Job) -> tuple[float, float]:
     pairs = n_pairs(job.config, job.dataset, job.classes)
-    # a forecast does not execute the code of drawn data sets, which have the default sentences
-    templates = Templates()
-    if job.dataset not in DRAWN:
-        templates = load_templates(job.dataset, job.config.datasets[job.dataset])
+    templates = load_templates(job.dataset, job.config.datasets[job.dataset])
     wordings = len(templates.one_to_one)
     # the published code's sentences, if they differ
     return _sentences(job, pairs * PAIR_TEXTS * (wordings + 1))

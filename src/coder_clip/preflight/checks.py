@@ -14,7 +14,6 @@ import torch
 
 from ..datasets import Dataset, corrections, listing, load_dataset
 from ..datasets.availability import look_at
-from ..datasets.base import ImageFiles
 from ..datasets.entry import entry
 from ..datasets.features import FeatureDataset
 from ..datasets.folder import FolderDataset
@@ -346,8 +345,7 @@ def _dataset(
     untested = [f"'{c}'" for i, c in enumerate(data.classes) if i not in tested]
     if untested:
         yield f"data set {name}: no test image of {_some(untested)}, so it cannot be evaluated"
-    # features and drawn data sets have no image files
-    if isinstance(data, ImageFiles) and not isinstance(data, FeatureDataset):
+    if not isinstance(data, FeatureDataset):  # which have no image files
         yield from _image_files(config, name, data, encoded, deep)
 
 
@@ -389,15 +387,14 @@ def _mistakes(name: str, data: Dataset) -> Iterator[str]:
     mistakes: list[str] = []
     if isinstance(data, FolderDataset):
         mistakes += warnings(data)
-    if isinstance(data, ImageFiles) and not isinstance(data, FeatureDataset):
+    if not isinstance(data, FeatureDataset):
         mistakes += lines(copies(data))
     yield from (f"warning: data set {name}: {line}" for line in mistakes)
-    if isinstance(data, ImageFiles):
-        yield from (f"data set {name}: {line}" for line in twins_said(twin_counts(data)))
+    yield from (f"data set {name}: {line}" for line in twins_said(twin_counts(data)))
 
 
 def _image_files(
-    config: Config, name: str, data: ImageFiles, encoded: Mapping[str, Sequence[str]], deep: bool
+    config: Config, name: str, data: Dataset, encoded: Mapping[str, Sequence[str]], deep: bool
 ) -> Iterator[str]:
     """Yield a line on images that cannot be read and are skipped; UserError if that is not allowed.
 
@@ -426,7 +423,7 @@ def _image_files(
     yield f"data set {name}: {count} cannot be read and will be left out: {_some([*bad])}"
 
 
-def _unreadable(data: ImageFiles, ids: list[str], deep: bool) -> dict[str, str]:
+def _unreadable(data: Dataset, ids: list[str], deep: bool) -> dict[str, str]:
     """Image id -> reason, for images that cannot be read.
 
     Without deep, an image is not decoded if its file is seen to be complete.

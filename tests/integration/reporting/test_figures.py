@@ -18,7 +18,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from coder_clip.baselines.methods import FEW_SHOT, METHODS
-from coder_clip.datasets.drawn import rare
+from coder_clip.datasets import named_pictures
 from coder_clip.evaluation.representation import MAP_CLASSES
 from coder_clip.reporting.exhibits import FIGURES, TABLES, correction
 from coder_clip.reporting.parts import layout, style
@@ -341,7 +341,7 @@ def test_few_shot_lines_are_named_below(tmp_path: Path) -> None:
 
 
 def test_lines_are_named_where_they_end(tmp_path: Path) -> None:
-    made = fake(tmp_path, datasets=("rare",), classes=tuple(rare.SPECIES)[:12])
+    made = fake(tmp_path, datasets=("rare",), classes=tuple(named_pictures("rare") or ())[:12])
     (ax,) = FIGURES["name_dose"].figure(made.write(), made.image).axes
     colours = {line.get_color() for line in ax.lines}
     names = {t.get_text(): t for t in ax.texts}

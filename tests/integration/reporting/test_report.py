@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from coder_clip.datasets.drawn import rare
+from coder_clip.datasets import named_pictures
 from coder_clip.errors import UserError
 from coder_clip.foundation import artifacts
 from coder_clip.foundation.artifacts import sha256
@@ -96,7 +96,7 @@ class Tags(HTMLParser):
 
 def test_how_often_names_were_read_stands_beside_the_main_table(tmp_path: Path) -> None:
     """The embedded default's story, on its first screens; the figure follows the table of its name."""
-    text = page(full(tmp_path, datasets=("rare",), classes=tuple(rare.SPECIES)[:6]))
+    text = page(full(tmp_path, datasets=("rare",), classes=tuple(named_pictures("rare") or ())[:6]))
     order = (
         "table-zero_shot",
         "table-name_dose",

@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 
 from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT
-from coder_clip.datasets.drawn import rare
+from coder_clip.datasets import named_pictures
 from coder_clip.errors import UserError
 from coder_clip.evaluation.intervals import holm
 from coder_clip.foundation.artifacts import read_json, read_tensors, write_json
@@ -112,7 +112,7 @@ def test_copes(tmp_path: Path, extreme: str) -> None:
     """No run, however odd, gives a table that is wrong or cannot be written."""
     what = EXTREMES[extreme]
     if extreme == "the drawn birds":
-        what = {**what, "classes": tuple(rare.SPECIES)[:12]}
+        what = {**what, "classes": tuple(named_pictures("rare") or ())[:12]}
     results = fake(tmp_path, **what)
     assert COLUMNS.keys() <= TABLES.keys()
     for name, exhibit in TABLES.items():
@@ -402,12 +402,13 @@ def test_classes_are_grouped_by_how_often_their_name_was_read(tmp_path: Path) ->
     """The dose and the response: each group is the mean over the images of its classes, in the
     order of the dose.
     """
-    results = fake(tmp_path, datasets=("rare",), classes=tuple(rare.SPECIES))
+    named = named_pictures("rare") or {}
+    results = fake(tmp_path, datasets=("rare",), classes=tuple(named))
     frame = TABLES["name_dose"].table(results).frame
     assert list(dict.fromkeys(frame["pictures"])) == ["0", "1", "3", "10", "30", "all"]
     rows = results.zero_shot_rows("rare", "mini")
     for dose, pictures in (("3", 3), ("all", None)):
-        classes = [i for i, name in enumerate(rare.SPECIES) if rare.NAMED[name] == pictures]
+        classes = [i for i, n in enumerate(named.values()) if n == pictures]
         clip = rows[(rows["method"] == "clip") & rows["label"].isin(classes)]
         shown = frame[(frame["method"] == "clip") & (frame["pictures"] == dose)]
         assert shown["accuracy"].item() == pytest.approx(

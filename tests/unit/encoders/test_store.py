@@ -18,7 +18,6 @@ import pytest
 import torch
 from PIL import ExifTags, Image, ImageOps
 
-from coder_clip.datasets.drawn.shapes import Shapes
 from coder_clip.datasets.folder import FolderDataset
 from coder_clip.encoders import families
 from coder_clip.encoders import store as store_module
@@ -184,45 +183,6 @@ def test_what_takes_stored_features_depends_on_the_code_that_made_them(
         encoder.encode_texts(["a cat"])
     assert before == []
     assert set(makers.values()) <= set(noted)
-
-
-def test_a_drawn_picture_is_drawn_and_encoded_once(
-    encoder: Encoder, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every other configuration would draw and encode all pictures again, a third of its time; and
-    pictures that other code draws would have the features of the old ones."""
-    drawn: list[str] = []
-
-    class Watched(Shapes):
-        __module__ = Shapes.__module__
-
-        def image(self, image_id: str) -> Image.Image:
-            drawn.append(image_id)
-            return super().image(image_id)
-
-    data = Watched()
-    split = data.split("val")
-    some = split.ids[::300], split.labels[::300]
-    for views in (0, 2):
-        drawn.clear()
-        first = extract(data, *some, encoder, views=views, store=store, progress=False)
-        assert drawn == some[0]
-        again = extract(data, *some, encoder, views=views, store=store, progress=False)
-        alone = extract(data, *some, encoder, views=views, progress=False)
-        assert drawn == some[0] * 2
-        assert torch.equal(first.features, again.features)
-        assert torch.equal(first.features, alone.features)
-    drawn.clear()
-    path = "src/coder_clip/datasets/drawn/drawing.py"
-    monkeypatch.setitem(evidence.sources, path, "another")
-    extract(data, *some, encoder, store=store, progress=False)
-    assert drawn == some[0]
-    monkeypatch.undo()
-    drawn.clear()
-    Watched.__module__ = __name__  # code that the key does not cover
-    for _ in range(2):
-        extract(data, *some, encoder, store=store, progress=False)
-    assert drawn == some[0] * 2
 
 
 def test_a_changed_photo_is_encoded_again(

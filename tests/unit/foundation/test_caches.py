@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from coder_clip.datasets import kept_twins
 from coder_clip.encoders.store import FeatureStore, cache_folder
 from coder_clip.foundation import blocks
 from coder_clip.foundation.caches import user_cache
@@ -33,9 +31,6 @@ def test_a_user_without_a_home_has_no_caches_and_works(monkeypatch: pytest.Monke
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", unknown)
-    monkeypatch.setattr(kept_twins, "KEPT", 1)
-    features = np.eye(4)[[0, 1, 0, 2]]
-    assert kept_twins.kept_alike(features).tolist() == [0, 1, 0, 3]
     store = FeatureStore(cache_folder())
     store.put("encoder", "image", [("a", torch.ones(3))])
     store.flush()

@@ -48,6 +48,9 @@ def explore_run(run: FinishedRun, folder: Path) -> Explorer:
         raise UserError(f"'{run.dataset}' has no validation images to choose texts on")
     data = load_dataset(run.dataset, run.config.datasets[run.dataset], run.config.data_root)
     ids = validation.ids
+    labels = None
+    if isinstance(data, FolderDataset) and run.config.datasets[run.dataset].root:
+        labels = _labels(run, data)
     classifier = Classifier.of_run(run)
     study = Study(classifier, validation.features, ids, validation.labels, validation.groups)
     file = draft_file([run.config.results, run.dataset, run.encoder.spec.model])
@@ -59,7 +62,7 @@ def explore_run(run: FinishedRun, folder: Path) -> Explorer:
         stage_two=run.stage_two,
         advice=run.advice,
         shows=f"This page shows “{LABELS['coder']}”, whose texts can be edited.",
-        labels=_labels(run, data) if isinstance(data, FolderDataset) else None,
+        labels=labels,
         # shown where labels is None
         labels_fixed_because=BUILT_IN_LABELS,
         kept=Draft(study.start.texts.classes, file),

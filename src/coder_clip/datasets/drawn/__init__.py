@@ -1,4 +1,0 @@
-"""Data sets that the project draws itself, and how their pictures are drawn.
-
-No download is needed.
-"""

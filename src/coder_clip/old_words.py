@@ -7,6 +7,18 @@ figure or a method by its bare name.
 from __future__ import annotations
 
 OLD_WORDS = {
+    "again": "reject the texts instead; where too few are left, the next run asks for others",
+    "coder-clip texts agreement": "compare the two lists with sklearn.metrics.cohen_kappa_score",
+    "coder-clip texts review --again": (
+        "reject the texts with --reject; where too few are left, the next run asks for others"
+    ),
+    "coder-clip texts review --undo": (
+        "delete the text from NAME.review.json in the folder of the answers"
+    ),
+    "coder-clip texts sheet": (
+        "read the file of the set beside photos; 'coder-clip texts weigh' ranks its texts by effect"
+    ),
+    "coder-clip texts skeleton": "write the file by hand, as docs/texts_writing.md shows",
     "shot_files": "leave it out",
     "structured": "leave it out",
 }

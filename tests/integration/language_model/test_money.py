@@ -90,30 +90,24 @@ def test_a_text_leads_to_its_answer_and_server(server: Server, tmp_path: Path) -
     assert kept[key].answer.currency == "USD"
 
 
-def test_a_review_rejects_and_asks_again(server: Server, tmp_path: Path) -> None:
+def test_a_review_rejects_for_good(server: Server, tmp_path: Path) -> None:
+    """A rejected text came back with the next run."""
     generator = settings(server, tmp_path)
     (first,) = run(generator, items_of("attribute", classes=["fox"]))
-    review = Review.of(generator.answers, "animals")
-    review.rejected.append(("attribute", "fox", first.texts["texts"][1]))
-    review.write(generator.answers, "animals")
-    (second,) = run(
-        generator,
-        items_of("attribute", classes=["fox"]),
-        review=Review.of(generator.answers, "animals"),
-    )
-    assert second.texts["texts"] == [t for i, t in enumerate(first.texts["texts"]) if i != 1]
+    kept, rejected = first.texts["texts"][:1], first.texts["texts"][1:]
+    review = Review(rejected=[("attribute", "fox", text) for text in rejected])
+    path = review.write(generator.answers, "animals")
+    server.answer = lambda body: attributes(*TAILS[:2], *rejected)
+    fox = items_of("attribute", classes=["fox"])
+    (second,) = run(generator, fox, review=Review.of(generator.answers, "animals"))
+    assert second.texts["texts"] == [*kept, *TAILS[:2]]
     assert second.refused[-1].why == "rejected in a review"
-    assert len(server.asked) == 1
-    review.again.append(("attribute", "fox"))
-    review.write(generator.answers, "animals")
-    server.answer = lambda body: attributes(*TAILS)
-    (third,) = run(
-        generator,
-        items_of("attribute", classes=["fox"]),
-        review=Review.of(generator.answers, "animals"),
-    )
-    assert third.texts["texts"] == TAILS
-    assert len(server.asked) == 2
+    assert len(server.asked) == 2, "three of four texts are gone, so others are asked for"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "again": []}))
+    assert Review.of(generator.answers, "animals") == review
+    path.write_text(json.dumps({"rejected": [], "again": [["attribute", "fox"]]}))
+    with pytest.raises(UserError, match="'again' was removed: reject the texts instead"):
+        Review.of(generator.answers, "animals")
 
 
 # ---- money ---

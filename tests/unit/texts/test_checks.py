@@ -546,34 +546,6 @@ def test_check_puts_the_kinds_of_several_files_together(command: Command, foxes:
     )
 
 
-def test_a_skeleton_names_every_class_and_is_no_text_set_yet(command: Command, foxes: Path) -> None:
-    """Twenty class names typed by hand are twenty chances of a slip; a run must not take an empty
-    list for a text.
-    """
-    done = command("texts", "skeleton", "foxes", "--config", "c.yaml")
-    assert done.code == 0, done.err
-    path = foxes / "data/texts/foxes.json"
-    document = json.loads(path.read_text())
-    assert [c["name"] for c in document["classes"]] == ["owl", "red fox", "stoat"]
-    assert "exists" in command("texts", "skeleton", "foxes", "--config", "c.yaml").err
-    done = command("texts", "check", str(path), "--config", "c.yaml")
-    assert done.code == 1
-    assert "owl, attribute: 0 texts (count): give at least 3 texts" in done.out
-    (foxes / "c.yaml").write_text(
-        "datasets: {foxes: {root: photos, few_shot: false}}\nmodels: [mini]\n"
-    )
-    assert command("manifest", "--config", "c.yaml").code == 0
-    done = command("texts", "--config", "c.yaml")
-    assert done.code == 1
-    assert "'attribute' is empty" in done.err
-    (foxes / "names.txt").write_text("stoat\nred fox\n")
-    assert command("texts", "skeleton", "x", "--classes", "names.txt", "--out", "x.json").code == 0
-    assert [c["name"] for c in json.loads((foxes / "x.json").read_text())["classes"]] == [
-        "stoat",
-        "red fox",
-    ]
-
-
 @pytest.mark.parametrize("place", ["name", "text", "key", "pair"])
 def test_half_a_character_is_one_line(command: Command, foxes: Path, place: str) -> None:
     """It was a traceback."""

@@ -201,7 +201,7 @@ class Generator:
 
     def _stored(self, item: Item) -> tuple[str, Stored | None]:
         """The key of the next question of an item, and the stored answer, or None."""
-        parameters = self.generator.parameters(item.attempt)
+        parameters = self.generator.parameters(item.asked)
         key = item_key(
             self.generator.model, parameters, prompts.document(item, self.generator.prompts)
         )
@@ -279,7 +279,7 @@ def groups(items: Iterable[Item], generator: GeneratorConfig) -> Iterator[list[I
     """
     together: dict[tuple[Any, ...], list[Item]] = {}
     for item in items:
-        subject = (bool(item.pair), item.fields["class"], item.fields["photo"], item.attempt)
+        subject = (bool(item.pair), item.fields["class"], item.fields["photo"], item.asked)
         together.setdefault(subject, []).append(item)
     # as many pairs as half of the token limit has room for: some models write more than estimated
     room = (generator.token_limit or 10**9) / 2
@@ -291,7 +291,7 @@ def groups(items: Iterable[Item], generator: GeneratorConfig) -> Iterator[list[I
                 int(room // budget.guess([prompts.document(group[0], generator.prompts)])),
             )
             # half as many with each attempt, because the last answer may have been cut off
-            most = max(1, fit >> group[0].attempt)
+            most = max(1, fit >> group[0].asked)
         yield from (group[i : i + most] for i in range(0, len(group), most))
 
 

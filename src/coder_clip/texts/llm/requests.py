@@ -96,8 +96,8 @@ class Item:
 
     owner: the class or pair, for messages. fields: values for the prompt, by name. indices: labels
     of the class or the two classes. names: class names of the label set, with what its classes
-    offer; shared by all items. wanted: number of texts per list. skipped: number of
-    times that a reviewer asked for other texts. rejected: plain texts that a reviewer rejected.
+    offer; shared by all items. wanted: number of texts per list. rejected:
+    plain texts that a reviewer rejected.
     rule: refuses analogous names that are too similar to another class. offered: side -> texts that
     break no rule by themselves. texts: side -> accepted texts, once the round is settled. source:
     text -> key of its answer. refused: texts that were not accepted. answers: by key. asked,
@@ -111,7 +111,6 @@ class Item:
     indices: tuple[int, ...]
     names: Names
     wanted: int
-    skipped: int = 0
     rejected: frozenset[str] = frozenset()
     rule: Rule | None = None
     offered: dict[str, list[Offer]] = field(default_factory=dict)
@@ -193,11 +192,6 @@ class Item:
         if (self.enough or self.few) and not silent:
             return ""
         return self.unanswered or self.wrong or "nothing usable"
-
-    @property
-    def attempt(self) -> int:
-        """A number that makes each question a different one."""
-        return self.skipped + self.asked
 
     def again(self, max_reasks: int) -> bool:
         """True if the model is to be asked once more."""

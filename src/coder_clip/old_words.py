@@ -19,8 +19,13 @@ OLD_WORDS = {
         "read the file of the set beside photos; 'coder-clip texts weigh' ranks its texts by effect"
     ),
     "coder-clip texts skeleton": "write the file by hand, as docs/texts_writing.md shows",
+    "foreign": "leave the section out: texts of other languages are not looked for",
+    "hues": "leave the section out: opposite texts are not looked for",
+    "opposites": "leave the section out: opposite texts are not looked for",
     "shot_files": "leave it out",
+    "spelled": "leave the section out: spelling is not checked",
     "structured": "leave it out",
+    "unwritten": "leave the section out; patterns of whole texts go into the section nothing",
 }
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from coder_clip.texts import checks
 from coder_clip.texts.checks import Names, check_texts, fault
 from coder_clip.texts.cleaning import clean
+from coder_clip.texts.sentences import described
 from coder_clip.texts.sets import ClassTexts, Pair, PairSet, TextSet
 from coder_clip.texts.similar import faults as compared
 
@@ -85,12 +86,6 @@ NO_TEXTS = {
         "Sorry, that's not something I can help with", "internal server error", "a photo of a bushy tail",
     ],
     "wording": ["with a bushy tail", "is orange all over", "in deep snow", "it is a bushy animal"],
-    "language": [
-        "ein langer Schwanz mit weißer Spitze", "ein buschiger Schwanz", "une longue queue avec du blanc",
-        "một cái đuôi dài", "đuôi dài màu đỏ", "una cola muy larga", "ein langer Schwanz mit Fell",
-        "Es tut mir leid", "Je suis désolé", "Lo siento, no puedo", "Mi dispiace", "Desculpe", "Het spijt me",
-        "Przepraszam", "К сожалению, я не могу", "抱歉", "申し訳ありません", "죄송합니다", "آسف",
-    ],
     "own name": [
         "a red fox tail", "the tail of red foxes", "a fox with red fur", "the tail of a red fox", "red fox", "red foxs",
     ],
@@ -162,7 +157,7 @@ NO_SYNONYMS = [
 @pytest.mark.parametrize("kind", ["synonym", "analogous"])
 def test_that_there_is_no_synonym_is_no_synonym(text: str, kind: str) -> None:
     """One sentence would be the name of hundreds of classes, and synonyms count by their maximum."""
-    assert rule_of(text, kind) in ("answer", "language")
+    assert rule_of(text, kind) == "answer"
 
 
 @pytest.mark.parametrize(
@@ -199,6 +194,28 @@ def test_of_a_pair_both_names_are_refused() -> None:
     )
     assert rule_of("ears like a grey wolf", "one_to_one", "grey wolf") == "other name"
     assert rule_of("fur like an owl", "one_to_one", "grey wolf") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("which is smooth", None),
+        ("which is eaten without bones", "negation"),
+        ("which is larger", "comparative"),
+        ("which is famous", "unseen"),
+        ("which is a grey wolf", "other name"),
+        ("which is made of red fox fur", "own name"),
+    ],
+)
+def test_a_clause_is_judged_by_the_other_rules(text: str, rule: str | None) -> None:
+    assert rule_of(text) == rule
+
+
+def test_a_clause_takes_the_place_of_which_has() -> None:
+    template = "a photo of a {class} which has {attribute}."
+    assert described(template, "sushi", "which is rolled in nori") == (
+        "a photo of a sushi which is rolled in nori."
+    )
 
 
 def test_a_name_without_letters_is_in_no_text() -> None:

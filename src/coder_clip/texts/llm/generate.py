@@ -106,8 +106,6 @@ class Generator:
             # of all items: one that had enough texts may lose some that many classes turn out to
             # have
             waiting = [item for item in items if item.again(self.generator.max_reasks)]
-        for item in items:
-            item.relent()
         self._report(items)
 
     def _round(self, items: list[Item], number: int) -> None:
@@ -309,9 +307,8 @@ def provenance(
     kind are added. Kinds that are asked together share their answers, and money counts once.
 
     rules: language and hash of the project's own rules, if it has them.
-    from: per class, the key of the stored answer of each text. common: attributes that many classes
-    have, that are a warning of the check, or that are a sentence in another form, of classes that
-    would have too few without them. few: classes with fewer than half of their attributes.
+    from: per class, the key of the stored answer of each text. few: classes with fewer than half of
+    their attributes.
     asked_with: kinds whose questions asked for this kind too, and whose provenance has the tokens
     and cost of these answers. not_accepted: [class, text, why, key, side] of every text that was
     not accepted; without side for texts of a class.
@@ -338,7 +335,6 @@ def provenance(
         "tokens": _tokens(own),
         "asked_with": shared,
         "without": [i.owner for i in items if i.failed],
-        "common": {i.owner: i.common for i in items if i.common},
         "few": [i.owner for i in items if i.few],
         "not_accepted": _not_accepted(items),
         "from": {i.owner: _sources(i) for i in items if any(i.texts.values())},

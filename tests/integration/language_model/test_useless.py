@@ -17,7 +17,7 @@ from coder_clip.texts.cleaning import clean
 from llm_server import SAID, Server, named
 
 pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
-from coder_clip.texts.llm import metered
+from coder_clip.texts.llm import client as metered
 from coder_clip.texts.llm.requests import class_items, pair_items
 from questions import CLASSES, TAILS, attributes, items_of, of_class, run, settings, stored
 

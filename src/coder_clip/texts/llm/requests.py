@@ -59,6 +59,11 @@ class Answer(BaseModel):
     server: str = ""
     fingerprint: str | None = None
 
+    @property
+    def paid(self) -> float:
+        """Money for the answer, or the most that it can be."""
+        return self.cost or self.at_most or 0.0
+
 
 class ReviewedText(NamedTuple):
     """A model's text.

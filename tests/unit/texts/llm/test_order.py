@@ -46,7 +46,7 @@ class Model:
     left = 10**9
     asked: Counter[str] = Counter()
 
-    def __init__(self, generator: Any, budget: Any, answers: Any, keep: Any, patient: bool) -> None:
+    def __init__(self, generator: Any, budget: Any, keep: Any, patient: bool) -> None:
         self.keep = keep
 
     def ask(self, requests: Sequence[Request]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from ..foundation.terminal import one_line_errors as one_line_errors
 
 # in the order of the help: each module adds its commands to `app`
 from . import data, general, phases, output, sharing, plugins  # noqa: F401  # isort: skip
-from . import texts_weigh, texts_compare, texts_prompts, texts_sheet  # noqa: F401  # isort: skip
+from . import texts_weigh, texts_compare, texts_prompts  # noqa: F401  # isort: skip
 from .options import GENERAL
 from .options import app as app
 

@@ -20,7 +20,7 @@ EXTRAS = {
         "matplotlib",
         "jinja2",
     ),
-    "texts": ("openai", "inflect", "spellchecker"),
+    "texts": ("openai", "inflect"),
 }
 
 

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import nearest
-from .english import english, same_text, stems
+from .english import same_text
 from .kinds import OF_CLASS
 from .label_set import MAX_SHARED as MAX_SHARED
 from .label_set import Names as Names
 from .label_set import across as across
 from .label_set import repeat_key as repeat_key
 from .names import name_key, plain_name
-from .one_text import DESCRIPTIONS, answer_of, broken
 from .one_text import JOINERS as JOINERS
 from .one_text import MAX_CHARACTERS as MAX_CHARACTERS
+from .one_text import answer_of, broken
 from .one_text import control as control
 from .one_text import fault as fault
 from .one_text import refuses as refuses
@@ -37,16 +37,12 @@ FEWEST = 3  # attributes per class and texts per side of a pair
 RULES = {  # rule: what to do
     "classes": "name the classes as the data set does, each once",
     "form": "write one plain phrase: no marks, brackets, quotes, lists or full stop",
-    "unwritten": "write the text",
     "answer": "leave it out: it is an answer of a model and no text",
     "wording": "begin with the thing itself, as in 'a photo of a … which has a long tail'",
-    "language": "write it in English, as the templates are",
     "own name": "describe the class without its name",
     "other name": "describe what is seen without the name of another class",
-    "spelling": "correct the word",
     "unfit": "begin with a thing that it has, as in 'a red tail' or 'a coat of grey fur'",
     "itself": "say what it has, not what it is",
-    "opposite": "keep the one that is true, or say where each is",
     "everyday": "look whether it means the class; if so, say it in other words",
     "negation": "say what is there instead",
     "comparative": "say 'long' or 'very long', or name what it is compared with",
@@ -64,7 +60,7 @@ RULES = {  # rule: what to do
 BY_ENCODER = ("alike", "sides")
 # Rules that a text of a set may break for a reason that only a reader sees. A model's texts that
 # break the first two are refused all the same.
-WARNED = ("unfit", "itself", "everyday", "opposite")
+WARNED = ("unfit", "itself", "everyday")
 UNCHECKED = ("name", "sentence")
 
 
@@ -126,8 +122,6 @@ def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
         damage = broken(c.name)
         if not owner.strip() or (damage and damage[1] != "no letters"):
             yield Fault(owner, "name", c.name, *(damage or ("form", "no letters")))
-        elif english().unwritten.search(owner) and (classes is None or c.name not in classes):
-            yield Fault(owner, "name", c.name, "unwritten", "it stands for a name")
         for text in c.sentence:
             wrong = broken(text) or answer_of(text, text, "sentence")
             if wrong:
@@ -257,23 +251,3 @@ def _of_list(
         if key in seen:
             yield Fault(owner, kind, text, "repeat", "it is there twice")
         seen.add(key)
-    if kind in DESCRIPTIONS:
-        for text, other_text in _opposite(texts):
-            yield Fault(owner, kind, text, "opposite", f"beside '{other_text}'")
-
-
-def _opposite(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of texts of one class that say opposite things of the same part.
-
-    "a long tail" and "a short tail". Only texts of an adjective and a noun are compared: of "a
-    black bill with a red tip" and "a red bill" both may be true.
-    """
-    parts: dict[str, list[tuple[str, str]]] = defaultdict(list)  # noun -> adjective and text
-    for text in texts:
-        words = stems(text)
-        if len(words) == 2:
-            adjective, noun = words
-            for other, other_text in parts[noun]:
-                if frozenset((adjective, other)) in english().opposites:
-                    yield text, other_text
-            parts[noun].append((adjective, text))

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -133,10 +131,8 @@ def _measure(number: str, unit: str, sized: str) -> re.Pattern[str]:
 class English:
     """The patterns of a file of rules, such as templates/english.yaml.
 
-    name: of the language, in messages. is_english: whether it is English, whose wording `cleaning`
-    and `clauses` know. spelling: the language of the spelling check; empty for
-    none. has_english_plurals, has_accents: whether "tails" is "tail", and whether letters with
-    accents belong to the language.
+    name: of the language. is_english: whether it is English, whose wording `cleaning` knows.
+    has_english_plurals: whether "tails" is "tail".
     """
 
     def __init__(self, words: dict[str, Any]) -> None:
@@ -152,9 +148,7 @@ class English:
         language = words["language"]
         self.name: str = language["name"]
         self.is_english = "English" in self.name  # also "British English"
-        self.spelling: str = language["spelling"] or ""
         self.has_english_plurals: bool = language["english_plurals"]
-        self.has_accents: bool = language["accents"]
         forms = words["forms"]
         self.articles = set(forms["articles"].split())
         self.article = re.compile(rf"(?:{any_of(listed('forms', 'indefinite'))})\s")
@@ -188,16 +182,13 @@ class English:
         )
         unseen = any_of(listed("unseen", "words"))
         self.unseen = re.compile(rf"\b(?:{unseen})s?\b|{patterns('unseen')}")
-        pairs = [pair.split(":") for pair in words["opposites"].split()]
-        self.opposites = {frozenset(pair) for pair in pairs}
-        self.opposites |= {frozenset(p) for p in combinations(words["hues"].split(), 2)}
         self.looks = {*adjectives, *words["colors"].split()}
         self.kinds: dict[str, dict[str, str]] = words["itself"]
         self.vague = set(listed("vague", "words"))
         self.enough = set(listed("vague", "enough"))
-        self.refusal, self.question, self.nothing, self.unwritten, self.wording, self.unfit = (
+        self.refusal, self.question, self.nothing, self.wording, self.unfit = (
             re.compile(patterns(section), re.I)
-            for section in ("refusal", "question", "nothing", "unwritten", "wording", "unfit")
+            for section in ("refusal", "question", "nothing", "wording", "unfit")
         )
         self.echo = re.compile(patterns("echo"), re.I)
         self.no_synonym = re.compile(patterns("names"), re.I)
@@ -207,12 +198,6 @@ class English:
         self.no_name = re.compile(
             rf"^[\s\"'(]*(?:{first})(?![\w'-])|(?<![\w'-])(?:{anywhere})(?![\w'-])"
         )
-        self.foreign_words = set(listed("foreign", "function")) | set(listed("foreign", "words"))
-        self.foreign_also = set(listed("foreign", "also"))
-        self.spelled = frozenset(words["spelled"].split()) | self.american.keys()
-        self.foreign_alone = set(listed("foreign", "words"))
-        self.foreign_first = set(listed("foreign", "first"))
-        self.borrowed = set(listed("foreign", "borrowed"))
 
     def itself(self, classes: Sequence[str]) -> re.Pattern[str]:
         """A pattern of descriptions that name the kind of thing that the classes are.
@@ -285,40 +270,6 @@ class English:
             r"\s*$|\s+(?:full|with|of|and|for|box)\b", after
         )
         return bool(reference or place or thing)
-
-    def foreign(self, text: str, names: str, named: bool) -> str | None:
-        """A word of another language in a text; None if there is none.
-
-        names: class names, whose words are allowed. named: the text is a name itself.
-        """
-        words: list[str] = re.findall(r"\w+", text.casefold())
-        allowed = set(re.findall(r"\w+", names.casefold())) | self.borrowed
-        if not named:
-            # accents mean another language, unless the class names have them, too
-            if not self.has_accents and not _marked(names):
-                for word in words:
-                    if _marked(word) and allowed.isdisjoint((word, word.removesuffix("s"))):
-                        return word
-            if len(words) > 1 and words[0] in self.foreign_first - allowed:
-                return words[0]
-        foreign = [w for w in words if w in self.foreign_words - allowed]
-        if not foreign:
-            return None
-        # what is an English word, too, is foreign beside another one
-        foreign += [w for w in words if w in self.foreign_also - allowed]
-        if len(foreign) > 1:
-            return foreign[0]
-        # one foreign word is enough if it is no English word at all, or if the text is short
-        if not named and (foreign[0] in self.foreign_alone or len(words) <= 3):
-            return foreign[0]
-        return None
-
-
-def _marked(text: str) -> bool:
-    """True if a text has Latin letters that English has not."""
-    return not text.isascii() and any(
-        not c.isascii() and unicodedata.name(c, "").startswith("LATIN") for c in text
-    )
 
 
 def graded(adjective: str, end: str) -> str:

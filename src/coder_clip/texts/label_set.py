@@ -20,9 +20,8 @@ class Names:
 
     of: the stems of a name, joined -> the name. in_any_order: the same for words in any order.
     words: number of words of the longest name. count: number of different names.
-    vocabulary: words of the names. kinds: matches a description that says what kind of thing the
-    classes are. texts: kind -> key of a text -> owner that has the text -> the text in the words of
-    this owner.
+    kinds: matches a description that says what kind of thing the classes are. texts: kind -> key of
+    a text -> owner that has the text -> the text in the words of this owner.
     """
 
     def __init__(self, classes: Iterable[str]) -> None:
@@ -31,7 +30,6 @@ class Names:
         self.in_any_order = {same_name(c): c for c in shown if stems(c)}
         self.words = max((len(stems(c)) for c in shown), default=1)
         self.count = len({name_key(c) for c in shown})
-        self.vocabulary = frozenset(w for c in shown for w in plain(c).split())
         self.kinds = english().itself(shown)
         self.texts: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
 

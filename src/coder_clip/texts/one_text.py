@@ -10,7 +10,6 @@ from .english import english, plain, same_name, stems
 from .kinds import KINDS
 from .label_set import Names
 from .sentences import spaces
-from .spelling import misspelt
 
 MAX_CHARACTERS, MAX_NAME_CHARACTERS = 200, 60  # of a text and of a name; longer ones are prose
 MAX_WORDS = 20  # of a description
@@ -107,7 +106,7 @@ def fault(
     # the names and the template may be in another script, and so may the text
     foreign = scripts(text) - scripts(name + other + photo) - {"LATIN"}
     if foreign:
-        return "language", f"in another script ({', '.join(sorted(foreign)).lower()})"
+        return "form", f"in another script ({', '.join(sorted(foreign)).lower()})"
     # a clause says what the class is: "which is a small bird"
     clause = kind == "attribute" and straight.startswith("which ")
     found = (
@@ -117,19 +116,13 @@ def fault(
     )
     if found:
         return found
-    allowed = f"{name} {other} {photo}"
-    word = english().foreign(text, allowed, KINDS[kind].are_names)
-    if word:
-        return "language", f"'{word}' is not {english().name}"
     said = straight
     if clause:
         said = straight.removeprefix("which ")
     found = _english_problem(said, kind)
-    if found or kind not in DESCRIPTIONS:
+    if found or clause or kind not in DESCRIPTIONS:
         return found
-    if not clause:
-        found = _unfit(straight) or _itself(straight, name, names)
-    return found or _spelling(straight, allowed, names)
+    return _unfit(straight) or _itself(straight, name, names)
 
 
 def _wording(text: str, straight: str, kind: str, clause: bool) -> tuple[str, str] | None:
@@ -182,18 +175,6 @@ def _itself(text: str, name: str, names: Names) -> tuple[str, str] | None:
     return ("itself", f"'{head['kind']}' is the thing itself") if head else None
 
 
-def _spelling(text: str, own: str, names: Names) -> tuple[str, str] | None:
-    """(rule, why) of a misspelt word; None if there is none. own: names that the text may have."""
-    e = english()
-    if not e.spelling:
-        return None
-    found = misspelt(text, e.spelled | names.vocabulary, own, e.spelling)
-    if found is None:
-        return None
-    word, meant = found
-    return "spelling", f"unknown word '{word}': did you mean '{meant}'?"
-
-
 def broken(text: str) -> tuple[str, str] | None:
     """(rule, why) of a character that belongs in no text; None if there is none."""
     if control(text):
@@ -216,9 +197,9 @@ def broken(text: str) -> tuple[str, str] | None:
 
 
 def answer_of(text: str, straight: str, kind: str) -> tuple[str, str] | None:
-    """(rule, why) of words around a model's texts, or of a placeholder nobody replaced.
+    """(rule, why) of words that a model says in place of a text; None if there are none.
 
-    None if there are none. straight: the text with straight apostrophes.
+    straight: the text with straight apostrophes.
     """
     e, bare, are_names = english(), plain(text), KINDS[kind].are_names
     if refuses(text):
@@ -229,9 +210,6 @@ def answer_of(text: str, straight: str, kind: str) -> tuple[str, str] | None:
         return "answer", "says nothing"
     if are_names and e.no_name.search(e.harmless.sub("", straight.casefold())):
         return "answer", "says nothing"
-    unwritten = e.unwritten.search(text)
-    if unwritten:
-        return "unwritten", f"'{unwritten[0].strip()}' stands for a text"
     if e.echo.search(text):
         return "answer", "an echo of the template"
     return None

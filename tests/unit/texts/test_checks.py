@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from coder_clip.texts import checks
 from coder_clip.texts.checks import Names, check_texts, fault
 from coder_clip.texts.cleaning import clean
+from coder_clip.texts.sentences import described
 from coder_clip.texts.sets import ClassTexts, Pair, PairSet, TextSet
 from coder_clip.texts.similar import faults as compared
 
@@ -85,12 +86,6 @@ NO_TEXTS = {
         "Sorry, that's not something I can help with", "internal server error", "a photo of a bushy tail",
     ],
     "wording": ["with a bushy tail", "is orange all over", "in deep snow", "it is a bushy animal"],
-    "language": [
-        "ein langer Schwanz mit weißer Spitze", "ein buschiger Schwanz", "une longue queue avec du blanc",
-        "một cái đuôi dài", "đuôi dài màu đỏ", "una cola muy larga", "ein langer Schwanz mit Fell",
-        "Es tut mir leid", "Je suis désolé", "Lo siento, no puedo", "Mi dispiace", "Desculpe", "Het spijt me",
-        "Przepraszam", "К сожалению, я не могу", "抱歉", "申し訳ありません", "죄송합니다", "آسف",
-    ],
     "own name": [
         "a red fox tail", "the tail of red foxes", "a fox with red fur", "the tail of a red fox", "red fox", "red foxs",
     ],
@@ -162,7 +157,7 @@ NO_SYNONYMS = [
 @pytest.mark.parametrize("kind", ["synonym", "analogous"])
 def test_that_there_is_no_synonym_is_no_synonym(text: str, kind: str) -> None:
     """One sentence would be the name of hundreds of classes, and synonyms count by their maximum."""
-    assert rule_of(text, kind) in ("answer", "language")
+    assert rule_of(text, kind) == "answer"
 
 
 @pytest.mark.parametrize(
@@ -199,6 +194,28 @@ def test_of_a_pair_both_names_are_refused() -> None:
     )
     assert rule_of("ears like a grey wolf", "one_to_one", "grey wolf") == "other name"
     assert rule_of("fur like an owl", "one_to_one", "grey wolf") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("which is smooth", None),
+        ("which is eaten without bones", "negation"),
+        ("which is larger", "comparative"),
+        ("which is famous", "unseen"),
+        ("which is a grey wolf", "other name"),
+        ("which is made of red fox fur", "own name"),
+    ],
+)
+def test_a_clause_is_judged_by_the_other_rules(text: str, rule: str | None) -> None:
+    assert rule_of(text) == rule
+
+
+def test_a_clause_takes_the_place_of_which_has() -> None:
+    template = "a photo of a {class} which has {attribute}."
+    assert described(template, "sushi", "which is rolled in nori") == (
+        "a photo of a sushi which is rolled in nori."
+    )
 
 
 def test_a_name_without_letters_is_in_no_text() -> None:
@@ -544,34 +561,6 @@ def test_check_puts_the_kinds_of_several_files_together(command: Command, foxes:
     assert done.out.splitlines()[-1].startswith(
         "mine.json + more.json: 3 classes, 9 attribute, 1 analogous"
     )
-
-
-def test_a_skeleton_names_every_class_and_is_no_text_set_yet(command: Command, foxes: Path) -> None:
-    """Twenty class names typed by hand are twenty chances of a slip; a run must not take an empty
-    list for a text.
-    """
-    done = command("texts", "skeleton", "foxes", "--config", "c.yaml")
-    assert done.code == 0, done.err
-    path = foxes / "data/texts/foxes.json"
-    document = json.loads(path.read_text())
-    assert [c["name"] for c in document["classes"]] == ["owl", "red fox", "stoat"]
-    assert "exists" in command("texts", "skeleton", "foxes", "--config", "c.yaml").err
-    done = command("texts", "check", str(path), "--config", "c.yaml")
-    assert done.code == 1
-    assert "owl, attribute: 0 texts (count): give at least 3 texts" in done.out
-    (foxes / "c.yaml").write_text(
-        "datasets: {foxes: {root: photos, few_shot: false}}\nmodels: [mini]\n"
-    )
-    assert command("manifest", "--config", "c.yaml").code == 0
-    done = command("texts", "--config", "c.yaml")
-    assert done.code == 1
-    assert "'attribute' is empty" in done.err
-    (foxes / "names.txt").write_text("stoat\nred fox\n")
-    assert command("texts", "skeleton", "x", "--classes", "names.txt", "--out", "x.json").code == 0
-    assert [c["name"] for c in json.loads((foxes / "x.json").read_text())["classes"]] == [
-        "stoat",
-        "red fox",
-    ]
 
 
 @pytest.mark.parametrize("place", ["name", "text", "key", "pair"])

@@ -11,36 +11,12 @@ import pytest
 from coder_clip.texts.authors import import_all
 from coder_clip.texts.checks import Fault, Names, check_texts, fault
 from coder_clip.texts.cleaning import clean
-from coder_clip.texts.english import english, same_name
+from coder_clip.texts.english import same_name
 from coder_clip.texts.sets import ClassTexts, TextSet
-from coder_clip.texts.sources.wordnet import places
-from coder_clip.texts.spelling import misspelt
 from fixtures import SHARED
 
 AUTHORS = SHARED / "data/authors_texts"
 JUDGED = Path(__file__).with_name("judged.csv")
-
-
-def test_no_foreign_word_is_an_english_one() -> None:
-    """ "due", "sort" and "rode" refused 215 of 72,795 real texts, all of them English."""
-    from spellchecker import SpellChecker
-
-    deciding = english().foreign_words
-    assert sorted(SpellChecker(language="en").known(deciding)) == []
-    for text in ("a hue due to rust", "a sort of net", "a man who rode a horse", "die-cut edges"):
-        assert fault(text, "attribute", "red fox", Names(["red fox", "owl"])) is None, text
-
-
-def test_no_foreign_word_is_in_wordnet() -> None:
-    """The same by another list."""
-    folder = next((p for p in places() if (p / "index.noun").is_file()), None)
-    if folder is None or not (folder / "index.adj").is_file():
-        pytest.skip("no WordNet with all parts of speech on this machine")
-    lemmas = set[str]()
-    for part in ("noun", "verb", "adj", "adv"):
-        lines = (folder / f"index.{part}").read_text(encoding="latin-1").splitlines()
-        lemmas |= {line.split()[0] for line in lines if not line.startswith(" ")}
-    assert sorted(english().foreign_words & lemmas) == []
 
 
 @pytest.mark.parametrize(
@@ -52,30 +28,6 @@ def test_no_foreign_word_is_in_wordnet() -> None:
 def test_a_plural_is_the_same_name(plural: str, singular: str) -> None:
     """A class "tie" was not found in "ties", nor "pie" in "pies"."""
     assert same_name(plural) == same_name(singular)
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("a bushy tial", ("tial", "tail")),
-        ("white feathres", ("feathres", "feathers")),
-        ("long whskers", ("whskers", "whiskers")),
-        ("a Tial", None),  # a name may be anything
-        ("crunchy croutons", None),
-        ("clownfish stripes", None),
-        ("a metre of rebar", None),
-        ("a dojo mat", None),
-    ],
-)
-def test_a_misspelt_word_is_named_with_what_is_meant(
-    text: str, found: tuple[str, str] | None
-) -> None:
-    """An encoder reads letters that it has never seen together."""
-    assert misspelt(text, english().spelled, "") == found
-
-
-def test_the_words_of_class_names_are_no_slips() -> None:
-    assert misspelt("a tial on the wing", frozenset(), "tial bird") is None
 
 
 @pytest.mark.parametrize(
@@ -115,13 +67,12 @@ def checked(**texts: list[str]) -> tuple[list[Fault], list[Fault]]:
 def test_what_only_a_reader_can_judge_is_a_warning() -> None:
     """A strainer with "a hook" is right, beside a class "hook"; nobody was told of it."""
     faults, warnings = checked(
-        strainer=["a hook at the end", "a fine mesh", "a long handle", "a short handle"],
+        strainer=["a hook at the end", "a fine mesh", "a long handle"],
         hook=["a sharp point", "a bent rod", "mounted on a wall"],
     )
     assert faults == []
     assert [(w.owner, w.rule, w.text) for w in warnings] == [
         ("strainer", "everyday", "a hook at the end"),
-        ("strainer", "opposite", "a short handle"),
         ("hook", "unfit", "mounted on a wall"),
     ]
 
@@ -166,11 +117,6 @@ def test_of_real_texts_the_rules_find_most_bad_ones_and_few_good_ones() -> None:
 
 # New bad texts of a red fox, by what is wrong with them; what a rule can and cannot know.
 BAD = {
-    "contradiction": [  # beside its opposite in the same class
-        "a long tail", "small ears", "a dark face", "rough fur", "a narrow muzzle", "pointed ears",
-        "a thick coat", "a straight back", "white paws", "a yellow belly", "long legs", "a plain coat",
-        "an upright tail", "a round face", "a bushy tail",
-    ],
     "kingdom": [
         "green leaves on a stem", "a beak full of seeds", "feathered wings", "four rubber tires",
         "a crust of baked cheese", "a trunk with flaky bark", "gills below the cap", "a chrome grille",
@@ -190,11 +136,6 @@ BAD = {
         "might be seen in snow", "likely a narrow face", "often with a white chest",
         "could have amber eyes",
     ],
-    "misspelling": [
-        "a buhsy tail", "whtie fur on the chest", "pointed eears", "a narow muzzle", "orage fur",
-        "blak legs", "amber eyse", "a bushy taill", "a pale belyl", "long whiskres", "a reddsih coat",
-        "slender lges", "a withe tail tip", "a fluffy coatt", "sharp tethe",
-    ],
     "comparison": [
         "a longer tail", "bigger ears than most", "redder fur", "the bushiest tail of all",
         "a body smaller than usual", "thinner legs", "more white on the chest",
@@ -203,27 +144,15 @@ BAD = {
         "too small a head",
     ],
 }  # fmt: skip
-OPPOSITES = [
-    "a short tail", "large ears", "a pale face", "smooth fur", "a broad muzzle", "rounded ears",
-    "a thin coat", "a curved back", "black paws", "a red belly", "short legs", "a spotted coat",
-    "a drooping tail", "a square face", "a thin tail",
-]  # fmt: skip
 
 
-def test_of_new_bad_texts_at_least_half_are_found() -> None:
-    """Before, 76 of 94 such texts passed. That a fox has no petals, and no blue fur, no rule can
-    know: `texts weigh` and readers are for that.
+def test_of_new_bad_texts_hedges_and_comparisons_are_found() -> None:
+    """That a fox has no petals, and no blue fur, no rule can know: `texts weigh` and readers are
+    for that.
     """
-    found: dict[str, int] = {}
-    for what, texts in BAD.items():
-        assert len(texts) == 15
-        if what == "contradiction":
-            _, warnings = checked(red_fox=[*OPPOSITES, *texts], owl=["a beak", "wings", "claws"])
-            named = {w.text for w in warnings if w.rule == "opposite"}
-            found[what] = sum(text in named for text in texts)
-            continue
-        names = Names(["red fox", "owl"])
-        found[what] = sum(fault(t, "attribute", "red fox", names) is not None for t in texts)
-    print(found)
-    assert sum(found.values()) >= 45
-    assert min(found["hedge"], found["misspelling"], found["comparison"]) >= 12
+    names = Names(["red fox", "owl"])
+    found = {
+        what: sum(fault(text, "attribute", "red fox", names) is not None for text in texts)
+        for what, texts in BAD.items()
+    }
+    assert found == {"kingdom": 0, "swapped colours": 0, "hedge": 14, "comparison": 15}

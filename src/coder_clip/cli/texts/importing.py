@@ -1,8 +1,7 @@
-"""`coder-clip texts import` and `texts skeleton`: text sets that people have written."""
+"""`coder-clip texts import`: text sets that people have written."""
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,6 @@ import typer
 
 from ...errors import UserError
 from ...foundation.artifacts import write_json
-from ...texts.sentences import spaces
 from ..options import DEFAULT_CONFIG, ConfigOption, print_lines
 from .group import app
 from .names import class_names, counted, pair_file, refuse_existing, renames_of, use_rules
@@ -173,42 +171,3 @@ def _import_authors(
     typer.echo("to use them: make reproduce CONFIG=config/paper_authors_texts.yaml (docs/paper.md)")
     if failed:
         raise UserError(f"not imported, see above: {', '.join(failed)}")
-
-
-@app.command()
-def skeleton(
-    dataset: Annotated[str, typer.Argument(metavar="NAME", help="Data set the texts are for.")],
-    classes: Annotated[
-        Path | None,
-        typer.Option(
-            help="Its class names in label order, one per line; default: those of the data set."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="File to write; default: data/texts/NAME.json.")
-    ] = None,
-    config: ConfigOption = DEFAULT_CONFIG,
-) -> None:
-    """Write a text set with the names of all classes, and empty lists to fill in."""
-    target = out or Path(f"data/texts/{dataset}.json")
-    names = class_names(dataset, classes, config)
-    if target.exists():
-        raise UserError(f"{target} exists; --out names another file")
-    entries = [{"name": spaces(name), "attribute": [], "analogous": []} for name in names]
-    written = {"source": "written by hand", "author": "", "date": datetime.date.today().isoformat()}
-    write_json(
-        target,
-        {
-            "format": 1,
-            "dataset": dataset,
-            "classes": entries,
-            "provenance": {"attribute": written, "analogous": written},
-        },
-    )
-    option = f" --config {config}"
-    if config == DEFAULT_CONFIG:
-        option = ""
-    typer.echo(
-        f"{target}: {len(names)} classes; fill in the lists, then: coder-clip texts check "
-        f"{target}{option}"
-    )

@@ -27,12 +27,6 @@ Owner = Annotated[
 Reject = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Never use this text of --class again.")
 ]
-Undo = Annotated[
-    bool,
-    typer.Option(
-        "--undo", help="Take back the decisions about --class, or about --reject TEXT of it."
-    ),
-]
 Freeze = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write the texts to a file that no model changes any more."),
@@ -46,20 +40,11 @@ def review(
     owner: Owner = None,
     kind: Annotated[str | None, typer.Option(help="Texts of this kind only.")] = None,
     reject: Reject = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Ask again for the texts of --class.")
-    ] = False,
-    undo: Undo = False,
     freeze: Freeze = None,
 ) -> None:
-    """List a language model's texts with the answer of each.
-
-    Reject one, ask again, or freeze all.
-
-    For readers who judge texts beside photos, of any text set: 'coder-clip texts sheet'.
-    """
-    # Artefacts are only read here. A decision (reject, again) is stored beside the answers, and the
-    # next run applies it: so the text sets change only in the phase that makes them.
+    """List a language model's texts with the answer of each, reject one, or freeze all."""
+    # Artefacts are only read here. A rejection is stored beside the answers, and the next run
+    # applies it: so the text sets change only in the phase that makes them.
     from ...texts.llm.review import Review, listed
     from ...texts.llm.store import Answers
 
@@ -77,26 +62,17 @@ def review(
     owner = _known(entries, owner, kind)
     # without --class or --kind every text matches
     selected = [e for e in entries if owner in (None, e.owner) and kind in (None, e.kind)]
-    decides = reject is not None or again or undo
-    if decides and owner is None:
-        raise UserError("name the class with --class")
     if freeze is not None:
         _freeze(dataset, made, freeze)
-    elif not decides:
+    elif reject is None:
         _list(selected, Answers(generator.answers, dataset))
     else:
+        if owner is None:
+            raise UserError("name the class with --class")
         decisions = Review.of(generator.answers, dataset)
-        if undo:
-            n = decisions.undo(str(owner), kind, reject)
-            if not n:
-                raise UserError(f"no decision about '{owner}' to take back")
-            done = f"{n} decisions taken back"
-        else:
-            decisions.rejected += _rejected(selected, reject)
-            if again:
-                decisions.again += dict.fromkeys((e.kind, e.owner) for e in selected)  # each once
-            done = "saved; the next run of generate-texts or generate-pairs applies it"
-        typer.echo(f"{decisions.write(generator.answers, dataset)}: {done}")
+        decisions.rejected += _rejected(selected, reject)
+        path = decisions.write(generator.answers, dataset)
+        typer.echo(f"{path}: saved; the next run of generate-texts or generate-pairs applies it")
 
 
 def _known(entries: Sequence[ReviewedText], owner: str | None, kind: str | None) -> str | None:
@@ -118,11 +94,11 @@ def _known(entries: Sequence[ReviewedText], owner: str | None, kind: str | None)
     return owner
 
 
-def _rejected(selected: Sequence[ReviewedText], reject: str | None) -> list[tuple[str, str, str]]:
+def _rejected(selected: Sequence[ReviewedText], reject: str) -> list[tuple[str, str, str]]:
     """(kind, class, text) of the text to reject. UserError if it is none of these texts."""
     accepted = [e for e in selected if not e.why]
     rejected = [(e.kind, e.owner, e.text) for e in accepted if e.text == reject]
-    if reject is not None and not rejected:
+    if not rejected:
         raise UserError(
             f"'{reject}' is not a text of "
             f"'{selected[0].owner}'{nearest(reject, [e.text for e in accepted])}"

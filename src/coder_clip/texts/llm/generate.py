@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("coder_clip")
 
-LONG_QUESTION, LONG_ANSWER = 100_000, 500_000  # bytes, for which the disk keeps room
 MAX_PAIRS = 10  # of one class in one request, if the limit on tokens allows
 
 
@@ -40,7 +39,8 @@ class Generator:
     def __init__(self, generator: GeneratorConfig, dataset: str) -> None:
         self.generator = generator
         self.answers = Answers(generator.answers, dataset)
-        self.budget = Budget(generator, self.answers.spent)
+        self.budget = Budget(generator, self.answers)
+        self.paid = 0.0  # for the answers of this run
         self.useful = False  # some answer of this run had a usable text
         self.served: set[str] = set()  # names under which models answered
         self.said: dict[str, str] = {}  # words of an answer -> the class they were first said of
@@ -106,8 +106,6 @@ class Generator:
             # of all items: one that had enough texts may lose some that many classes turn out to
             # have
             waiting = [item for item in items if item.again(self.generator.max_reasks)]
-        for item in items:
-            item.relent()
         self._report(items)
 
     def _round(self, items: list[Item], number: int) -> None:
@@ -115,7 +113,7 @@ class Generator:
         failed: dict[str, str] = {}
         if self._missing(items):
             api_key(self.generator)  # without one, stop before anything is announced
-            with self.answers.open(self._room()):  # other processes may have asked meanwhile
+            with self.answers.open():  # other processes may have asked meanwhile
                 missing = self._missing(items)
                 if missing:
                     failed = self._ask(list(missing.values()), number)
@@ -126,13 +124,6 @@ class Generator:
                 item.unanswered = failed.get(key, "no answer")
                 continue
             item.take(stored.answer, stored.key, read(stored.answer, item))
-
-    def _room(self) -> int:
-        """Bytes on the disk for the lines of all answers in flight, with the questions."""
-        limit = self.generator.token_limit
-        answer = LONG_ANSWER if limit is None else min(LONG_ANSWER, budget.MOST_BYTES * limit)
-        # twice, because `Answers._write` gives up twice the size of each line
-        return self.generator.max_in_flight * 2 * (LONG_QUESTION + answer)
 
     def _ask(self, missing: list[Item], number: int) -> dict[str, str]:
         """Ask for items. Returns key of an item -> why it has no answer."""
@@ -150,28 +141,30 @@ class Generator:
             f"{ahead.prompt_tokens} prompt tokens and {ahead.completion_tokens} answer "
             f"tokens{money}"
         )
-        self.budget.update(self.answers.spent)
         self.budget.check(ahead)
         with progress(len(requests), "answer", "asking", terminal=True) as bar:
 
             def keep(request: Request, answer: Answer) -> bool:
                 """Store an answer; True if it has a usable text."""
                 self.answers.add(request, answer)
+                self.paid += answer.paid
                 self._note_model(answer)
-                if self.generator.prices:
-                    bar.set_postfix_str(self.budget.shown(), refresh=False)
+                bar.set_postfix_str(self._cost(), refresh=False)
                 bar.update()
                 return self._useful(answer, asked[request.key][1])
 
             # later rounds ask what the model has failed at, so useless answers do not end the run
             patient = number > 1 and self.useful
-            client = Client(self.generator, self.budget, self.answers, keep, patient)
-            failed_requests = client.ask(requests)
+            failed_requests = Client(self.generator, self.budget, keep, patient).ask(requests)
         failed: dict[str, str] = {}
         for request in requests:
             if request.key in failed_requests:
                 failed.update(dict.fromkeys(request.item_keys, failed_requests[request.key]))
         return failed
+
+    def _cost(self) -> str:
+        """What this run has spent so far, in words; empty without prices."""
+        return f"{amount(self.paid)} {self.budget.currency}" if self.generator.prices else ""
 
     def _note_model(self, answer: Answer) -> None:
         """Warn, once per model, that another model answers than the one that was asked."""
@@ -201,7 +194,7 @@ class Generator:
 
     def _stored(self, item: Item) -> tuple[str, Stored | None]:
         """The key of the next question of an item, and the stored answer, or None."""
-        parameters = self.generator.parameters(item.attempt)
+        parameters = self.generator.parameters(item.asked)
         key = item_key(
             self.generator.model, parameters, prompts.document(item, self.generator.prompts)
         )
@@ -233,7 +226,7 @@ class Generator:
             "texts not accepted",
             len({key for item in items for key in item.answers}),
             self.answers.added,
-            f", {self.budget.shown()}" if self.generator.prices else "",
+            f", {self._cost()}" if self.generator.prices else "",
             sum(max(0, item.asked - 1) for item in items),
             sum(item.refusals for item in items),
             sum(len(item.refused) for item in items),
@@ -279,7 +272,7 @@ def groups(items: Iterable[Item], generator: GeneratorConfig) -> Iterator[list[I
     """
     together: dict[tuple[Any, ...], list[Item]] = {}
     for item in items:
-        subject = (bool(item.pair), item.fields["class"], item.fields["photo"], item.attempt)
+        subject = (bool(item.pair), item.fields["class"], item.fields["photo"], item.asked)
         together.setdefault(subject, []).append(item)
     # as many pairs as half of the token limit has room for: some models write more than estimated
     room = (generator.token_limit or 10**9) / 2
@@ -291,7 +284,7 @@ def groups(items: Iterable[Item], generator: GeneratorConfig) -> Iterator[list[I
                 int(room // budget.guess([prompts.document(group[0], generator.prompts)])),
             )
             # half as many with each attempt, because the last answer may have been cut off
-            most = max(1, fit >> group[0].attempt)
+            most = max(1, fit >> group[0].asked)
         yield from (group[i : i + most] for i in range(0, len(group), most))
 
 
@@ -309,9 +302,8 @@ def provenance(
     kind are added. Kinds that are asked together share their answers, and money counts once.
 
     rules: language and hash of the project's own rules, if it has them.
-    from: per class, the key of the stored answer of each text. common: attributes that many classes
-    have, that are a warning of the check, or that are a sentence in another form, of classes that
-    would have too few without them. few: classes with fewer than half of their attributes.
+    from: per class, the key of the stored answer of each text. few: classes with fewer than half of
+    their attributes.
     asked_with: kinds whose questions asked for this kind too, and whose provenance has the tokens
     and cost of these answers. not_accepted: [class, text, why, key, side] of every text that was
     not accepted; without side for texts of a class.
@@ -338,7 +330,6 @@ def provenance(
         "tokens": _tokens(own),
         "asked_with": shared,
         "without": [i.owner for i in items if i.failed],
-        "common": {i.owner: i.common for i in items if i.common},
         "few": [i.owner for i in items if i.few],
         "not_accepted": _not_accepted(items),
         "from": {i.owner: _sources(i) for i in items if any(i.texts.values())},

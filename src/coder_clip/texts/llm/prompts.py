@@ -128,7 +128,7 @@ def document(item: Item, folder: Path | None = None) -> dict[str, Any]:
         "template": template(item.kind, folder).note["sha256"],
         "fields": fields,
         "count": item.missing,
-        "attempt": item.attempt,
+        "attempt": item.asked,
         "excluded": item.excluded,
         "wrong": item.wrong,
     }
@@ -141,7 +141,7 @@ def request(items: Sequence[Item], generator: GeneratorConfig) -> Request:
     return Request(
         generator.model,
         messages(items, generator.prompts),
-        generator.parameters(items[0].attempt),
+        generator.parameters(items[0].asked),
         documents,
         described,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...errors import one_line
-from .. import checks, clauses
+from .. import checks
 from ..checks import Names
 from ..cleaning import clean
 from ..english import plain
@@ -59,6 +59,11 @@ class Answer(BaseModel):
     server: str = ""
     fingerprint: str | None = None
 
+    @property
+    def paid(self) -> float:
+        """Money for the answer, or the most that it can be."""
+        return self.cost or self.at_most or 0.0
+
 
 class ReviewedText(NamedTuple):
     """A model's text.
@@ -96,8 +101,8 @@ class Item:
 
     owner: the class or pair, for messages. fields: values for the prompt, by name. indices: labels
     of the class or the two classes. names: class names of the label set, with what its classes
-    offer; shared by all items. wanted: number of texts per list. skipped: number of
-    times that a reviewer asked for other texts. rejected: plain texts that a reviewer rejected.
+    offer; shared by all items. wanted: number of texts per list. rejected:
+    plain texts that a reviewer rejected.
     rule: refuses analogous names that are too similar to another class. offered: side -> texts that
     break no rule by themselves. texts: side -> accepted texts, once the round is settled. source:
     text -> key of its answer. refused: texts that were not accepted. answers: by key. asked,
@@ -111,7 +116,6 @@ class Item:
     indices: tuple[int, ...]
     names: Names
     wanted: int
-    skipped: int = 0
     rejected: frozenset[str] = frozenset()
     rule: Rule | None = None
     offered: dict[str, list[Offer]] = field(default_factory=dict)
@@ -126,9 +130,6 @@ class Item:
     refusals: int = 0
     unanswered: str = ""
     unsettled: bool = False  # an answer came, and the round is not settled
-    doubtful: list[Offer] = field(default_factory=list)  # attributes that only break `WARNED`
-    common: list[str] = field(default_factory=list)  # texts that `relent` has kept
-    few: bool = False  # attributes, but fewer than half, after all questions
 
     @property
     def about(self) -> Kind:
@@ -186,6 +187,12 @@ class Item:
         return all(len(self.texts.get(side, ())) >= self.least for side in self.sides)
 
     @property
+    def few(self) -> bool:
+        """True for a class with some attributes that are fewer than enough: they are kept."""
+        texts = self.texts.get("texts", [])
+        return self.kind == "attribute" and not self.unanswered and 0 < len(texts) < self.least
+
+    @property
     def failed(self) -> str:
         """Why there are not enough texts; empty if there are."""
         # "there is none" counts only if the model said so
@@ -193,11 +200,6 @@ class Item:
         if (self.enough or self.few) and not silent:
             return ""
         return self.unanswered or self.wrong or "nothing usable"
-
-    @property
-    def attempt(self) -> int:
-        """A number that makes each question a different one."""
-        return self.skipped + self.asked
 
     def again(self, max_reasks: int) -> bool:
         """True if the model is to be asked once more."""
@@ -255,54 +257,6 @@ class Item:
             shown = "; ".join(one_line(r.text, 100) for r in self.refused[-3:]) or "none"
             self.wrong = f"too few usable texts ({shown})"
 
-    def relent(self) -> None:
-        """Where a class would fail, keep the rarest of the attributes that too many classes have,
-        then those that break rules of `checks.WARNED` alone, then sentences in another form.
-
-        They depend on what all classes offer, and not on the order of the classes. A class that
-        still has fewer than half keeps what it has.
-        """
-        texts = self.texts.get("texts")
-        if self.kind != "attribute" or self.unanswered or texts is None:
-            return
-        common = [
-            offer
-            for offer in self.offered.get("texts", [])
-            if offer.refused and not self.names.named_as(offer.text)
-        ]
-        # those of as many classes in the order of the answers
-        common.sort(key=lambda offer: len(self.names.owners("attribute", offer.text)))
-        have = {self._key(text) for text in texts}
-        spare: dict[str, tuple[str, str, str]] = {}  # key -> text, the model's words, answer
-        for offer in common:
-            spare.setdefault(self._key(offer.text), (offer.text, offer.text, offer.answer))
-        for offer in self.doubtful:
-            form = self._reworded(offer.text) or offer.text
-            spare.setdefault(self._key(form), (form, offer.text, offer.answer))
-        for refused in self.refused:
-            form = self._reworded(refused.text)
-            if form:
-                spare.setdefault(self._key(form), (form, refused.text, refused.answer))
-        chosen = [kept for key, kept in spare.items() if key not in have]
-        for text, answered, answer in chosen[: max(0, self.least - len(texts))]:
-            texts.append(text)
-            self.source[text] = answer
-            self.common.append(text)
-            self.refused = [r for r in self.refused if r.text != answered]
-        self.few = 0 < len(texts) < self.least
-        if self.few:
-            self.wrong = ""
-
-    def _reworded(self, text: str) -> str:
-        """A text in another form that breaks no rule (`clauses`); empty if there is none."""
-        if plain(text) in self.rejected:
-            return ""
-        for form in clauses.other_forms(text, self.owner, self.names):
-            rejected = plain(form) in self.rejected
-            if not rejected and self._rule_broken(form) is None and not self.names.named_as(form):
-                return form
-        return ""
-
     def usable(self, found: Sides | str) -> bool:
         """True if an answer has a text that breaks no rule.
 
@@ -334,8 +288,6 @@ class Item:
                     why = "on both sides"
                 if why is not None:
                     self.refuse(text, why, key, side)
-                    if self._is_doubtful(text):
-                        self.doubtful.append(Offer(text, key))
                 elif key_of_text not in seen:
                     accepted.setdefault(key_of_text, text)
             # the rule compares all names of an answer at once
@@ -367,7 +319,7 @@ class Item:
         """Why a text is not accepted; None if it is."""
         if plain(text) in self.rejected:
             return "rejected in a review"
-        # where a class would fail, `relent` takes it
+        # a clause can stand in a text set, but here the question is for what fills the gap
         if self.kind == "attribute" and text.startswith("which "):
             return "it does not continue 'which has'"
         # the class that has the text, and the other class of a pair
@@ -381,17 +333,6 @@ class Item:
             return None
         _, why = found
         return why
-
-    def _is_doubtful(self, text: str) -> bool:
-        """True if an attribute breaks a rule that is a warning in a text set."""
-        if self.kind != "attribute" or plain(text) in self.rejected:
-            return False
-        return self._rule_broken(text) in checks.WARNED
-
-    def _rule_broken(self, text: str) -> str | None:
-        """The rule of `checks` that a text of a class breaks; None if there is none."""
-        found = checks.fault(text, self.kind, self.owner, self.names, "", self.fields["photo"])
-        return None if found is None else found[0]
 
     def refuse(self, text: str, why: str, key: str, side: str = "texts") -> None:
         """List a text that is not accepted; later questions exclude it."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...errors import UserError
 from ...foundation.artifacts import write_json
+from ...foundation.strict import explained
 from ..english import plain
 from ..sets import review_file
 from .requests import Item, ReviewedText
@@ -18,14 +20,12 @@ from .requests import Item, ReviewedText
 class Review(BaseModel):
     """Decisions on one data set's texts.
 
-    rejected: (kind, class or pair, text) of texts that are never used. again: (kind, class or
-    pair), once for each time that other texts are wanted.
+    rejected: (kind, class or pair, text) of texts that are never used.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     rejected: list[tuple[str, str, str]] = []
-    again: list[tuple[str, str]] = []
 
     @classmethod
     def of(cls, answers: Path, dataset: str) -> Review:
@@ -37,8 +37,14 @@ class Review(BaseModel):
         try:
             if not path.is_file():
                 return cls()
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            # files of earlier versions have the key, mostly with an empty list
+            if not document.get("again", True):
+                del document["again"]
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise UserError(f"{path}: {explained(error.errors(), cls)}") from None
+        except (OSError, ValueError, AttributeError) as error:
             raise UserError(
                 f"{path} is not a file of decisions; 'coder-clip texts review' writes it ({error})"
             ) from None
@@ -49,29 +55,9 @@ class Review(BaseModel):
         write_json(path, self.model_dump(mode="json"))
         return path
 
-    def undo(self, owner: str, kind: str | None, text: str | None) -> int:
-        """Take back the decisions about a class or pair. Return the number of these decisions.
-
-        kind, text: only decisions about this kind, only the rejection of this text; None: all.
-        """
-        undone = [
-            (k, o, t)
-            for k, o, t in self.rejected
-            if o == owner and kind in (None, k) and text in (None, t)
-        ]
-        undone_again = []
-        # "again" is about a whole answer, not about one text
-        if text is None:
-            undone_again = [(k, o) for k, o in self.again if o == owner and kind in (None, k)]
-        self.rejected = [decision for decision in self.rejected if decision not in undone]
-        self.again = [decision for decision in self.again if decision not in undone_again]
-        return len(undone) + len(undone_again)
-
     def apply(self, items: Sequence[Item]) -> None:
-        """Skip the answers that are not wanted, and refuse the rejected texts."""
+        """Refuse the rejected texts."""
         for item in items:
-            # each "again" skips one more answer
-            item.skipped = self.again.count((item.kind, item.owner))
             item.rejected = frozenset(
                 plain(t) for k, o, t in self.rejected if (k, o) == (item.kind, item.owner)
             )

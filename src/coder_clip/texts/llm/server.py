@@ -11,10 +11,9 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from ...errors import KEYS, UserError, one_line
+from ...errors import UserError, one_line
 
 if TYPE_CHECKING:
-    import httpx2
     import openai
 
     from ..generator import GeneratorConfig
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 OPENAI = "https://api.openai.com/v1"
 SHORTEST_KEY = 8  # characters
-LONGEST_WAIT = 120.0  # seconds; a server that asks for more ends the run
 QUOTA = (
     "insufficient_quota",
     "billing_hard_limit_reached",
@@ -122,72 +120,32 @@ def same_model(asked: str, served: str) -> bool:
     return re.fullmatch(r"(?:[-:@](?:preview|exp|v?\d[\d.-]+))*", rest) is not None
 
 
-def secrets(generator: GeneratorConfig) -> re.Pattern[str] | None:
-    """A pattern of the key and the secret headers, in all forms that `_escaped` knows.
-
-    None if there are none.
-    """
-    # environment variables
-    names = [key_variable(generator)]
-    names += [value[1:] for value in generator.headers.values() if value.startswith("$")]
-    given = [os.environ.get(name, "").strip() for name in names if name]
-    # A local server's "none" or "test" is no secret, and an ordinary word in texts.
-    values = [value for value in given if len(value) >= SHORTEST_KEY]
-    forms = ["".join(map(_escaped, value)) for value in values]
-    if not forms:
-        return None
-    return re.compile("|".join(forms), re.I)
-
-
-def _escaped(c: str) -> str:
-    """A pattern for a character as JSON, an address or HTML writes it."""
-    return rf"\\*(?:{re.escape(c)}|u{ord(c):04x}|%{ord(c):02x}|&#(?:{ord(c)}|x{ord(c):x});)"
-
-
 def masked(text: str, generator: GeneratorConfig) -> str:
     """A text of a server without the secrets that were sent to it."""
-    pattern = secrets(generator)
-    if pattern is None:
-        return text
-    return pattern.sub("[key]", text)
+    names = [key_variable(generator)]
+    names += [value[1:] for value in generator.headers.values() if value.startswith("$")]
+    for name in filter(None, names):
+        value = os.environ.get(name, "").strip()
+        # a local server's "none" or "test" is no secret, and an ordinary word in texts
+        if len(value) >= SHORTEST_KEY:
+            text = text.replace(value, "[key]")
+    return text
 
 
-def safe(text: object, generator: GeneratorConfig) -> str:
-    """A server's words in one short line, without secrets, which error messages repeat."""
-    line = masked(one_line(text, 2000), generator)  # what is shown is shorter
-    # also what only looks like a key, and keys that the server itself has starred out
-    return one_line(re.sub(rf"{KEYS}|\bBearer \S+|\S*\*{{3,}}\S*", "[key]", line))
+def said(text: str, generator: GeneratorConfig) -> str:
+    """A server's words in place of an answer, in one line without secrets.
 
-
-def asked_wait(response: httpx2.Response) -> float:
-    """Seconds that the server asks to wait; 0 if it does not ask.
-
-    Every question waits as long. If the value is a date, the openai client delays only the question
-    that got it.
+    Its error message, else the first 200 characters, or "a page of HTML".
     """
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        if re.fullmatch(r"\d+(\.\d+)?", response.headers.get(name, "")):
-            return float(response.headers[name]) * unit
-    return 0.0
-
-
-def out_of_quota(response: httpx2.Response) -> bool:
-    """True if the quota is used up, so that retries are useless."""
-    status = response.status_code
-    return status == 402 or (status == 429 and any(q in response.text.casefold() for q in QUOTA))
-
-
-def generated(response: httpx2.Response) -> bool:
-    """True if the server wrote an answer and then refused it: it may be charged.
-
-    (Groq, for an answer that does not fit its schema).
-    """
-    return "json_validate_failed" in response.text
-
-
-def is_final(response: httpx2.Response) -> bool:
-    """True if the same request can only fail again."""
-    return out_of_quota(response) or re.search(FORMAT, response.text.casefold()) is not None
+    text = masked(text, generator).strip()
+    try:
+        error = json.loads(text)["error"]
+        text = str(error["message"] if isinstance(error, dict) else error)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        pass
+    if text.startswith("<"):
+        return "a page of HTML"
+    return one_line(text) or "no words"
 
 
 def judge(
@@ -196,12 +154,10 @@ def judge(
     """What an error means for a question: "again": the same request may work later.
 
     "format": it may work in another response format; "refused": the server refuses this question.
-
     UserError if the error ends the run.
     """
-    at, status, response = place(generator), error.status_code, error.response
-    about = response.text.casefold()
-    words = said(error, generator)
+    at, status, text = place(generator), error.status_code, error.response.text.casefold()
+    words = said(error.response.text, generator)
     # errors that end the run come before those of one question
     if status == 401:
         name = key_variable(generator)
@@ -209,25 +165,20 @@ def judge(
         if name:
             key = f"the key in {name}"
         raise UserError(f"{at} does not accept {key} ({status})")
-    if out_of_quota(response):
+    if status == 402 or (status == 429 and any(q in text for q in QUOTA)):
         raise UserError(
             f"{at}: the quota is used up; every answer so far is kept, run again when there is more"
         )
-    wait = asked_wait(response)
-    if wait > LONGEST_WAIT:
-        raise UserError(
-            f"{at} asks to wait {wait:.0f} s; every answer so far is kept, run again then"
-        )
-    if status in (400, 403, 413, 422) and any(f in about for f in FILTER):
+    if status in (400, 403, 413, 422) and any(f in text for f in FILTER):
         return "refused"
     # some servers fail with 5xx at a response format that they do not have
-    if (status in (400, 404, 415, 422) or status >= 500) and re.search(FORMAT, about):
+    if (status in (400, 404, 415, 422) or status >= 500) and re.search(FORMAT, text):
         return "format"
     if status in (408, 409, 425, 429) or status >= 500:
         return "again"
     if 300 <= status < 400:
-        to = safe(response.headers.get("location", "another address"), generator)
-        raise UserError(f"{at} redirects to {to}; give that as generator.base_url")
+        to = masked(error.response.headers.get("location", "another address"), generator)
+        raise UserError(f"{at} redirects to {one_line(to)}; give that as generator.base_url")
     if status == 404:
         hint = f"; is it {at.rstrip('/')}/v1?"
         if "/v1" in at:
@@ -258,29 +209,3 @@ def leave_out(words: str, generator: GeneratorConfig) -> str:
     if refused == "max_tokens" and "max_completion_tokens" in words:
         hint += ", and generator.extra takes max_completion_tokens"
     return hint
-
-
-def words_of(content: bytes, generator: GeneratorConfig) -> str:
-    """What a server sent in place of an answer, in words.
-
-    Its error message, else the first 200 characters, or "a page of HTML".
-    """
-    text = content.decode(errors="replace").strip()
-    try:
-        error = json.loads(text)["error"]
-        text = str(error["message"] if isinstance(error, dict) else error)
-    except (ValueError, LookupError, TypeError, RecursionError):
-        pass
-    if text.startswith("<"):
-        return "a page of HTML"
-    return f"'{safe(text[:200], generator)}'"
-
-
-def said(error: openai.APIStatusError, generator: GeneratorConfig) -> str:
-    """The server's own words in an error; the status if there are none, or a page of HTML."""
-    message = error.body
-    if isinstance(message, dict):
-        message = message.get("message") or message.get("detail")
-    if message is None or str(message).lstrip().startswith("<"):
-        return safe(f"HTTP {error.status_code}", generator)
-    return safe(str(message), generator)

@@ -306,11 +306,6 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, b" " * 5_000_000)
         elif behaviour == "deep":
             self.send(200, b"[" * 200_000)
-        elif behaviour == "number":
-            self.send(
-                200,
-                b'{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": 1e999}}',
-            )
         elif behaviour in SAID:
             status, message, code, headers = SAID[behaviour]
             self.fail(status, message, code, **headers)

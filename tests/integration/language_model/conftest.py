@@ -41,7 +41,7 @@ def project(tmp_path: Path, repo: Path, server: Server) -> Path:
         },
     }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(document))
-    for results in ("results", "other"):
+    for results in ("results", "results/other"):
         listed = {"classes": CLASSES[:10]}
         (tmp_path / results / "manifests").mkdir(parents=True)
         (tmp_path / results / "manifests/shapes.json").write_text(json.dumps(listed))

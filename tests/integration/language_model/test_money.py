@@ -14,7 +14,7 @@ from coder_clip.texts.llm.generate import Generator, provenance
 from coder_clip.texts.llm.requests import class_items
 from coder_clip.texts.llm.review import Review
 from coder_clip.texts.llm.store import Answers
-from llm_server import Server, named
+from llm_server import Server, named, words
 from questions import (
     CLASSES,
     COUNTS,
@@ -139,7 +139,9 @@ def test_a_run_stops_before_a_request_that_could_pass_the_limit(
 ) -> None:
     """An answer that the server does not count costs the most that it can."""
     server.usage = usage
-    server.answer = lambda body: attributes(f"a {'very ' * 40}long tail of {named(body)}", *TAILS)
+    server.answer = lambda body: attributes(
+        f"a {'very ' * 40}long tail", *words(f"attribute of {named(body)}", 3)
+    )
     generator = settings(server, tmp_path, prices=PRICES, max_cost=0.011, max_in_flight=1)
     items = lambda: items_of("attribute", classes=[f"animal {i}" for i in range(16)])  # noqa: E731
     with pytest.raises(UserError, match=r"next request could exceed generator\.max_cost") as caught:

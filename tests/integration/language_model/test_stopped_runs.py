@@ -103,16 +103,16 @@ def test_two_processes_get_each_others_answers(
     server.key, server.delay = KEY, 0.03
     document = yaml.safe_load((project / "c.yaml").read_text())
     (project / "other.yaml").write_text(
-        yaml.safe_dump(document | {"results": "results" if same_results else "other"})
+        yaml.safe_dump(document | {"results": "results" if same_results else "results/other"})
     )
     shared = CLASSES[:10] if same_results else CLASSES[5:]
-    (project / "other/manifests/shapes.json").write_text(json.dumps({"classes": shared}))
+    (project / "results/other/manifests/shapes.json").write_text(json.dumps({"classes": shared}))
     both = [start(project), start(project, CODER_CLIP_CONFIG="other.yaml")]
     said = [child.communicate()[1] for child in both]
     assert [child.returncode for child in both] == [0, 0], said
     assert set(server.paid.values()) == {1}, "a question was paid for twice"
     assert len(server.paid) == len({*CLASSES[:10], *shared})
-    made = [project / name / "texts/generated/shapes.json" for name in ("results", "other")]
+    made = [project / name / "texts/generated/shapes.json" for name in ("results", "results/other")]
     first, second = (
         json.loads(made[0 if same_results else i].read_text())["classes"] for i in (0, 1)
     )
@@ -128,7 +128,8 @@ def test_who_has_all_answers_waits_for_nobody(project: Path, server: Server) -> 
     assert command(project, "generate-texts").returncode == 0
     (project / "results/texts/generated/shapes.json").unlink()
     (project / "other.yaml").write_text(
-        (project / "c.yaml").read_text().replace("model: tiny", "model: large") + "results: other\n"
+        (project / "c.yaml").read_text().replace("model: tiny", "model: large")
+        + "results: results/other\n"
     )
     server.behaviours = ["stuck"] * 20
     slow = start(project, CODER_CLIP_CONFIG="other.yaml")

@@ -184,7 +184,8 @@ def test_a_schema_refused_in_other_words_is_left_out(
     server: Server, tmp_path: Path, fault: str
 ) -> None:
     server.behaviours = [fault]
-    items = run(settings(server, tmp_path), items_of("attribute", classes=CLASSES[:3]))
+    # llama.cpp says so with status 500, which openai would try again first
+    items = run(settings(server, tmp_path, retries=0), items_of("attribute", classes=CLASSES[:3]))
     assert all(item.texts["texts"] for item in items)
     assert [body["response_format"]["type"] for body in server.asked] == ["json_schema"] + [
         "json_object"

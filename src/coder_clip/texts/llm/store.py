@@ -7,7 +7,6 @@ merge=union).
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import logging
@@ -172,8 +171,8 @@ def _append(path: Path, line: bytes) -> None:
         if stream.read(1) not in (b"", b"\n"):
             line = b"\n" + line
         try:
-            if stream.write(line) < len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            while line:
+                line = line[stream.write(line) :]
             os.fsync(stream.fileno())
         except OSError:
             stream.truncate(size)

@@ -7,9 +7,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -258,6 +260,17 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(work: Work, what: s
         assert "figures_of_results" in plan
     if expected:
         assert plan["page"] == 1
+
+
+def test_a_run_says_how_much_is_made_again_and_why(work: Work) -> None:
+    """After an upgrade all was made again without a word."""
+    command = [sys.executable, "-m", "snakemake", "--configfile", work.config, "--dry-run"]
+    assert "made again" not in work.run(*command, "--cores", "1").stderr
+    set_("adapter.rounds", 1)(work)
+    said = work.run(*command, "--cores", "1").stderr
+    assert re.search(
+        r"^made again: \d+ jobs, because a parameter changed \(\d+\); 'coder", said, re.M
+    )
 
 
 @pytest.mark.rest

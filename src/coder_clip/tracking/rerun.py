@@ -11,6 +11,7 @@ import fcntl
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ from ..foundation.locks import RUN
 from ..foundation.reads import lookup
 from ..pipeline.environment import foreign_code
 from .certificates import Job
-from .judge import FOLLOWS, TO_RUN, Judge
+from .judge import FOLLOWS, MISSING, NONE, TO_RUN, Judge
 from .plan import known
 from .stages import SameFolder, tracked
 
@@ -53,6 +54,7 @@ def begin(
     judge = Judge(results, jobs, lambda key: lookup(config, key))
     reasons = judge.must_run(_forced(settings))
     judge.hashes.save()
+    _say_why(reasons)
     # jobs that follow from others are judged when their inputs are there
     os.environ[TO_RUN] = "\n".join(name for name, why in reasons.items() if why != FOLLOWS)
     # Snakemake also starts jobs on its own, whose files a killed run left half-written. Behind such
@@ -74,6 +76,19 @@ def begin(
         }
         for job in jobs
     }
+
+
+def _say_why(reasons: Mapping[str, str]) -> None:
+    """Say how many results of earlier runs are made again, and why."""
+    changed = [why for why in reasons.values() if why not in (FOLLOWS, MISSING, NONE)]
+    if changed:
+        kinds = Counter(why.partition(" (")[0] for why in changed)
+        said = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
+        print(
+            f"made again: {len(reasons)} jobs, because {said}; 'coder-clip status' tells more",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def set_mark(seconds: float) -> None:

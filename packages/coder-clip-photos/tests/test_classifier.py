@@ -74,6 +74,11 @@ def test_scores_are_those_of_plain_loops(model: Path, texts: Path, photos: list[
     encoder = load_encoder(EncoderSpec(f"local-dir:{model}", device="cpu"))
 
     class Files:
+        as_stored = False
+
+        def path(self, path: str) -> Path:
+            return Path(path)
+
         def image(self, path: str) -> Image.Image:
             return Image.open(path).convert("RGB")
 

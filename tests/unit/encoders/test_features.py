@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from coder_clip.datasets.base import Split, Templates
+from coder_clip.datasets.base import Split
 from coder_clip.datasets.folder import FolderDataset
 from coder_clip.encoders import features
 from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
@@ -30,7 +30,7 @@ class Drawn:
 
     name = "drawn"
     classes = ("a", "b")
-    templates = Templates()
+    as_stored = False
 
     def __init__(self, broken: tuple[int, ...] = ()) -> None:
         self.broken = {f"{i}.png" for i in broken}
@@ -38,6 +38,9 @@ class Drawn:
 
     def split(self, name: str) -> Split:
         return Split([f"{i}.png" for i in range(N)], np.arange(N, dtype=np.int64) % 2)
+
+    def path(self, image_id: str) -> Path:
+        return Path("/not/there") / image_id
 
     def image(self, image_id: str) -> Image.Image:
         if image_id in self.broken:

@@ -241,6 +241,7 @@ def test_an_edit_of_a_new_file_reruns_what_it_decides(extended: Work) -> None:
         )
 
 
+WEIGHT = ("python", "-m", "tools.weight")
 CHECKS = (  # of `make check`
     ("ruff", "check"),
     ("ruff", "format", "--check"),
@@ -249,7 +250,7 @@ CHECKS = (  # of `make check`
     ("snakefmt", "--check", "Snakefile", "workflow"),
     ("snakemake", "--lint"),
     ("reuse", "lint", "--quiet"),
-    ("python", "-m", "tools.reading"),
+    WEIGHT,
     ("mkdocs", "build", "--quiet"),
 )
 
@@ -289,6 +290,8 @@ def test_the_checks_pass_with_what_the_recipes_add(followed: Path) -> None:
     programs = Path(sys.executable).parent
     assert [" ".join(command) for command in CHECKS] == checks_of_make()
     for program, *options in CHECKS:
+        if (program, *options) == WEIGHT:
+            continue  # the limit is of the repository; a commit that adds a part may raise it
         in_copy(followed, str(programs / program), *options)
 
 

@@ -54,7 +54,6 @@ MOST = 100_000  # images of a split; a larger split (ImageNet's train) is not co
 # The rule for features: their cosine (docs/near_twins.md).
 COSINE = 0.98
 PRODUCTS = 4_000_000  # pairs that are compared at a time, which bounds the memory
-UNIT_ROUNDOFF = 2.0**-24  # of float32: a product of d numbers of unit rows loses at most d of these
 CUT_AT_A_TIME = 4096  # pairs whose cut thumbnails are compared at a time
 READ, THREADS = 1024, 4  # images that are read at a time, and by how many threads
 MANY = 2000  # images whose decoding takes long enough to show how far it is
@@ -195,19 +194,13 @@ def alike(features: NDArray[Any], least: float = COSINE) -> NDArray[np.int64]:
     images of all splits at once, so that near twins in different splits are found. UserError
     for NaN or infinity.
     """
-    least -= 1e-9  # rounding must not decide about a cosine that is exactly the limit
-    doubt = (features.shape[1] + 4) * UNIT_ROUNDOFF
 
     def near(rows: Rows, columns: Rows, products: NDArray[Any]) -> NDArray[np.bool_]:
-        # in float64 where float32 cannot tell
-        found: NDArray[np.bool_] = products >= least + doubt
-        i, j = np.nonzero((products >= least - doubt) & ~found)
-        one, other = _unit_rows(features[rows[i]]), _unit_rows(features[columns[j]])
-        found[i, j] = np.einsum("nd,nd->n", one, other) >= least
+        # rounding must not decide about a cosine that is exactly the limit
+        found: NDArray[np.bool_] = products >= least - 1e-9
         return found
 
-    number = np.arange(len(features))
-    return joined(_unit_rows(features).astype(np.float32), near, number)
+    return joined(_unit_rows(features), near, np.arange(len(features)))
 
 
 def _unit_rows(features: NDArray[Any]) -> NDArray[np.float64]:
@@ -222,7 +215,7 @@ def _unit_rows(features: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def joined(
-    rows: NDArray[np.float32],
+    rows: NDArray[Any],
     near: Callable[[Rows, Rows, NDArray[Any]], NDArray[np.bool_]],
     number: NDArray[np.int64],
 ) -> NDArray[np.int64]:

@@ -57,8 +57,8 @@ COVERED = 10  # pairs with texts per class that cover all pairs that stage one c
 NEIGHBOURS, PRODUCT = 1e-8, 4.5e-11
 # of evaluation for each image and class: ablations, and each subset of texts
 ABLATIONS, SUBSET = 6.5e-7, 1e-7
-# of manifest for each pair of images: near twins of features, in float32, and by pixels
-FEATURE_PAIR, PIXEL_PAIR = 2.5e-9, 5e-9
+# of manifest for each pair of images: near twins of features, and by pixels
+FEATURE_PAIR, PIXEL_PAIR = 1e-8, 5e-9
 READ = 3.5e-5  # of a feature that is read in place of an image
 TEXT_NUMBER = 3e-8  # of coder for each text and number of a feature
 # of tables, figures and report: once; for each model and data set; for each of its classes, and
@@ -209,9 +209,8 @@ def _manifest(job: _Job) -> tuple[float, float]:
     of_splits = list(map(job.split, splits))
     if job.config.of_features(job.dataset):
         images, size = sum(of_splits), job.size.dim
-        # the features, in float32: as read, split by split, together, with length 1; in float64
-        # for a moment
-        return START + 4 * images * 6 * size / 1e6, images * READ + FEATURE_PAIR * images**2
+        # the features: as read, split by split and together in float32; and twice in float64
+        return START + 4 * images * 7 * size / 1e6, images * READ + FEATURE_PAIR * images**2
     # only of published images larger splits are not searched
     if job.config.published(job.dataset):
         of_splits = [n for n in of_splits if n <= twins.MOST]

@@ -59,7 +59,7 @@ DOCUMENT: dict[str, Any] = {
         "on_failure": "skip",
     },
 }
-# A drawn data set, whose features are made in parts.
+# An embedded data set, whose features are made in parts.
 PARTS: dict[str, Any] = {
     "title": "parts",
     "results": "results/parts",
@@ -73,7 +73,7 @@ TOOLS = re.compile(r"\.|.*(__pycache__|\.egg-info)")
 # Modules are looked for, read and parsed; of them blocks count (foundation/blocks.py).
 CODE = re.compile(r"(src|packages/[\w-]+/src)(/\w+)*(/\w+\.py|/__init__\.[\w.-]*so)?$")
 # Folders whose files are known in other ways (`known_folders`): images and answers.
-KNOWN = re.compile(r"(photos/marks|data/texts/answers)(/|$)")
+KNOWN = re.compile(r"(photos/marks|data/embedded/\w+|data/texts/answers)(/|$)")
 # The configuration: values are noted, and so are the results of its `derived` methods.
 # Of the rules a command is read, which the certificate has.
 CONFIGURATION = re.compile(

@@ -41,6 +41,16 @@ def test_a_fault_costs_a_second_try_and_nothing_else(
     assert stored(generator) == 3
 
 
+def test_a_late_answer_is_asked_for_once_more_and_no_oftener(
+    server: Server, tmp_path: Path
+) -> None:
+    """It may have been charged, and every further question is charged, too."""
+    server.behaviours = ["hang"] * 9
+    with pytest.raises(UserError, match=r"no answer within 0\.5 s"):
+        run(settings(server, tmp_path, timeout=0.5, retries=4), items_of(classes=CLASSES[:1]))
+    assert len(server.asked) == 2
+
+
 def test_a_slow_disk_makes_no_answer_late(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

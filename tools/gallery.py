@@ -22,7 +22,8 @@ def gallery(results: Path) -> tuple[str, dict[str, bytes]]:
 
     What is not below ``results`` is named with the commands that bring it.
     """
-    from coder_clip.reporting.exhibits import EXHIBITS, SECTIONS
+    from coder_clip.reporting.all_exhibits import EXHIBITS
+    from coder_clip.reporting.exhibits import SECTIONS
 
     lines = [
         "# Gallery",

@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from .old_words import instead
-
 
 class UserError(Exception):
     """Bad input or environment.
@@ -46,6 +44,8 @@ def nearest(word: str, known: Iterable[str], listed: bool = True) -> str:
     Else, if ``listed``, the known words; else "". For a word of an earlier version, what to use
     instead.
     """
+    from .old_words import instead  # not above: every job imports this module
+
     old = instead(word)
     if old:
         return f" ({old})"

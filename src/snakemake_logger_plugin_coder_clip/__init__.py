@@ -15,12 +15,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from logging import INFO, LogRecord
+from pathlib import Path
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from coder_clip.pipeline.phase_list import FILE, phases
+from coder_clip.jobs import RULES
 
+CLONE = Path(__file__).resolve().parents[2]
 EVERY = 60.0  # seconds between lines of a phase that is not done
 JOBS = {  # what is printed by phase
     LogEvent.JOB_INFO,
@@ -162,8 +164,8 @@ class LogHandler(LogHandlerBase):
 
     def __post_init__(self) -> None:
         rules: dict[str, str] = {}
-        if FILE.is_file():  # another workflow, with a profile of this one, has none
-            rules = {rule: phase.name for phase in phases() for rule in phase.commands}
+        if Path.cwd() == CLONE:  # another workflow, with a profile of this one, has none
+            rules = {rule.name: rule.phase for rule in RULES}
         self._phases = Phases(rules | dict.fromkeys(FETCHES, DOWNLOADS))
         self._all = not rules or self.common_settings.verbose or self.common_settings.dryrun
         self._stream = sys.stdout if self.common_settings.stdout else sys.stderr

@@ -16,7 +16,7 @@ from working_copy import SMALL, Work, few_pictures, working_copy
 pytestmark = pytest.mark.rest
 
 SECOND = {"model": "local-dir:data/mini", "precision": "fp32"}
-OUTPUT = {"tables", "figures_of_results", "figures_of_images", "page"}
+OUTPUT = {"compare", "tables", "figures_of_results", "figures_of_images", "page"}
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,8 @@ def encoded(work: Work, *parts: str) -> int:
     """How many images the last job, or the jobs of these shards, sent through the encoder, by their
     progress.
     """
-    folder = work.folder / "results/logs/image_features/mini"
-    logs = [(folder / f"marks{part}.log").read_text() for part in parts or [""]]
+    folder = work.folder / "results/logs"
+    logs = [(folder / f"{part}.log").read_text() for part in parts or ["encode_images/mini/marks"]]
     return sum(int(done) for log in logs for done in re.findall(r"100%\|.*\| (\d+)/\1 ", log))
 
 
@@ -120,4 +120,4 @@ def test_shards_after_a_run_encode_nothing(work: Work) -> None:
     work.configure(lambda c: c["features"].update(shards=2))
     work.snakemake(file)
     assert (work.folder / file).read_bytes() == before
-    assert encoded(work, ".0-of-2", ".1-of-2") == 0
+    assert encoded(work, *(f"encode_shard/mini/marks/{shard}/2" for shard in (0, 1))) == 0

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from bursts import save_bursts
-from coder_clip.evaluation.estimates import estimate, paired_test
+from coder_clip.evaluation.estimates import compare, estimate
 from coder_clip.foundation.artifacts import read_tensors
 from working_copy import Work, working_copy
 
@@ -28,7 +28,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Work:
         "models": {"mini": {"model": "local-dir:data/mini", "precision": "fp64"}},
         "features": {"shards": 2},
         "adapter": {"methods": ["tip_adapter"], "shots": [1], "seeds": [1, 2], "betas": [1, 2, 2]},
-        "evaluation": {"bootstrap": 20, "tsne_images": 20, "text_counts": [1], "draws": 1},
+        "evaluation": {"tsne_images": 20, "text_counts": [1], "draws": 1},
     }
     made = working_copy(tmp_path_factory.mktemp("bursts") / "copy", document)
     save_bursts(made.folder / "photos/mine", CLASSES, 12)
@@ -84,11 +84,11 @@ def test_intervals_are_over_scenes(work: Work) -> None:
         groups = [of_test[i] for i in of["image_id"]]
         assert len(set(groups)) == 12
         assert m["accuracy"] == pytest.approx(
-            estimate(of["correct"].to_numpy(), groups=groups), abs=1e-8
+            estimate([of["correct"].to_numpy()], groups=groups), abs=1e-8
         )
         if m["method"] != "clip":
-            expected = paired_test(
-                right["clip"]["correct"].to_numpy(), of["correct"].to_numpy(), 1, groups
+            expected = compare(
+                right["clip"]["correct"].to_numpy(), of["correct"].to_numpy(), groups=groups
             )
             assert m["against_clip"]["p_value"] == pytest.approx(expected["p_value"], abs=1e-8)
 

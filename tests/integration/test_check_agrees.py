@@ -19,7 +19,7 @@ from coder_clip.datasets.folder import FolderDataset
 from coder_clip.errors import UserError
 from coder_clip.phases import encoder
 from coder_clip.pipeline.config import load_config
-from coder_clip.preflight.run import before_run
+from coder_clip.preflight.check import Run, before_run
 from trees import of_any_lists, plant
 from working_copy import changed
 
@@ -83,7 +83,7 @@ def configure(**changes: Any) -> None:
         "datasets": {"mine": {"root": "photos", "texts": "texts.json", "views": 1}},
         "models": {"small": {"model": "local-dir:model"}},
         "adapter": {"methods": ["tip_adapter"], "shots": [1], "seeds": [1], "betas": [1, 2, 2], "alphas": [1, 2, 2]},
-        "evaluation": {"bootstrap": 20, "tsne_images": 20, "text_counts": [1], "draws": 1, "random_draws": 2},
+        "evaluation": {"tsne_images": 20, "text_counts": [1], "draws": 1, "random_draws": 2},
     }  # fmt: skip
     write("c.yaml", changed(document, **changes))
 
@@ -148,7 +148,7 @@ def eurosat(patch: Patch, **more: Any) -> Path:
 
 def other_archive(patch: Patch) -> None:
     """Someone put it there, or an earlier version fetched it."""
-    patch.setattr("coder_clip.preflight.quick_checks.refusal", lambda _: "")
+    patch.setattr("coder_clip.preflight.quick.refusal", lambda _: "")
     archive = next(d for d in entry("eurosat").downloads if d.unpack)
     path = Path("root/.downloads/eurosat") / archive.file
     path.parent.mkdir(parents=True)
@@ -227,7 +227,7 @@ def run_fails(command: Command, last: str = PHASES[-1]) -> str:
     try:
         config = load_config("c.yaml")
         names = list(config.datasets), list(config.models)
-        before_run(config, Path("c.yaml"), *names, asks=True, here=True)
+        before_run(Run(config, Path("c.yaml"), *names, asks=True, here=True))
     except UserError as error:
         return f"before: {error}"
     for phase in PHASES[: PHASES.index(last) + 1]:

@@ -31,11 +31,12 @@ def test_a_job_s_command_runs_in_the_image(tmp_path: Path) -> None:
         "CODER_CLIP_CONTAINER": str(tmp_path / "coder-clip.sif"),
     }
     work.snakemake("manifest", "--software-deployment-method", "apptainer", **names)
-    (call,) = calls.read_text().splitlines()
+    call = calls.read_text()
     assert call.startswith("exec ")
+    assert call.count("exec ") == 1
     assert f"--home {work.folder}" in call
     assert f" {tmp_path}/coder-clip.sif bash -c " in call
-    assert "coder-clip manifest --dataset shapes" in call
+    assert "\npython -m coder_clip.job results/certificates " in call
     calls.unlink()
     (work.folder / "results/manifests/shapes.json").unlink()
     work.snakemake("manifest", **names)

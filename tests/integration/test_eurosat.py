@@ -26,9 +26,7 @@ SMALL = {"shots": [1, 4], "seeds": [1, 2], "betas": [0.1, 200, 50], "alphas": [0
 @pytest.fixture(scope="module")
 def made(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, str]:
     work = working_copy(tmp_path_factory.mktemp("eurosat") / "copy", configuration(shared, **SMALL))
-    work.configure(
-        lambda c: c.update(evaluation={"bootstrap": 100, "tsne_images": 60, "random_draws": 2})
-    )
+    work.configure(lambda c: c.update(evaluation={"tsne_images": 60, "random_draws": 2}))
     with serve() as web:
         serve_eurosat(shared, web, work, PER_CLASS)
         done = work.snakemake()

@@ -26,7 +26,11 @@ BLOCK = re.compile(r"^```\w+\n# (\S+/\S+\.\w+)\n(.*?)^```$", flags=re.M | re.S)
 BASELINE, EXHIBIT = "baselines/nearest_mean.py", "reporting/exhibits/class_sizes.py"
 SOURCE, PHASE = "texts/sources/plurals.py", "phases/class_share.py"
 FAMILY, TREES = "encoders/families/siglip.py", "tests/support/trees.py"
-ENDS = ("workflow/phases.yaml", TREES)  # files that a recipe appends to
+ENDS = (
+    "src/coder_clip/pipeline/phases.py",
+    "src/coder_clip/jobs.py",
+    TREES,
+)  # files that a recipe appends to
 
 
 def files() -> dict[str, str]:
@@ -91,7 +95,7 @@ def test_a_method_is_in_tables_figures_report_help_and_schema(extended: Work) ->
     for _, same in rows.groupby("dataset"):
         assert "nearest_mean" in set(same["method"])
     assert "Nearest class mean" in result(extended, "tables/few_shot.md")
-    assert "nearest_mean" in result(extended, "tables/few_shot_paired.csv")
+    assert "nearest_mean" in result(extended, "tables/few_shot.csv")
     assert "nearest_mean_2_shots" in result(extended, "metrics.json")
     page = result(extended, "report.html")
     assert (
@@ -99,10 +103,12 @@ def test_a_method_is_in_tables_figures_report_help_and_schema(extended: Work) ->
         in page
     )
     legend = (
-        "from coder_clip.pipeline.config import load_config; from coder_clip.reporting.exhibits "
+        "from coder_clip.pipeline.config import load_config; from coder_clip.reporting.all_exhibits "
         "import FIGURES\n"
         "from coder_clip.reporting.results import Results\n"
-        "figure = FIGURES['few_shot'].figure(Results.of(load_config('config/mine.yaml')), None)\n"
+        "from coder_clip.jobs import scope\n"
+        "results = Results(**scope(load_config('config/mine.yaml')))\n"
+        "figure = FIGURES['few_shot'].figure(results, None)\n"
         "print(*(t.get_text() for legend in figure.legends for t in legend.get_texts()), sep='\\n')"
     )
     assert "Nearest class mean" in extended.run(sys.executable, "-c", legend).stdout.splitlines()
@@ -155,7 +161,7 @@ def test_an_encoder_runs_through_all_phases_and_is_identified(extended: Work) ->
     certificate = json.loads(
         result(extended, "certificates/image_features/encode_images/siglip/leaves.json")
     )
-    assert f"src/coder_clip/{FAMILY}" in certificate["blocks"]
+    assert f"src/coder_clip/{FAMILY}" in certificate["modules"]
     assert "data/siglip/model.safetensors" in json.dumps(certificate)
     assert "siglip:FOLDER" in extended.coder_clip("schema").stdout
     said = extended.coder_clip("check", "--config", extended.config, check=False)
@@ -203,12 +209,13 @@ def test_a_phase_is_a_command_a_target_and_a_stage_of_dvc(extended: Work) -> Non
     certificate = json.loads(
         result(extended, "certificates/class_share/count_predictions/mini/leaves.json")
     )
-    assert "run()" in certificate["blocks"]["src/coder_clip/phases/class_share.py"]
+    assert "src/coder_clip/phases/class_share.py" in certificate["modules"]
     stage = (
-        "from coder_clip.tracking.plan import plan\n"
+        "from coder_clip.jobs import jobs\n"
+        "from coder_clip.pipeline.config import load_config\n"
         "from coder_clip.tracking.stages import tracked\n"
         f"t = tracked({extended.config!r})\n"
-        "t.write_yaml(t.described(plan(t.config).jobs)); print(t.yaml.read_text())"
+        "t.write_yaml(t.described(jobs(load_config(t.config)))); print(t.yaml.read_text())"
     )
     assert "results/mine/class_share" in extended.run(sys.executable, "-c", stage).stdout
 

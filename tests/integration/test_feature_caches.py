@@ -14,16 +14,8 @@ import pandas as pd
 import pytest
 import torch
 
+from coder_clip import jobs
 from coder_clip.foundation.artifacts import Paths, read_tensors
-from coder_clip.phases import (
-    adapter,
-    coder,
-    image_features,
-    manifest,
-    text_features,
-    texts,
-    zero_shot,
-)
 from coder_clip.pipeline.config import Config
 
 pytestmark = pytest.mark.rest
@@ -68,13 +60,18 @@ def run(folder: Path, shared: Path, **dataset: Any) -> Config:
                 "seeds": SEEDS,
                 "methods": ["tip_adapter", "lda", "coder_adapter"],
             },
-            "evaluation": {"bootstrap": 20, "template_ensemble": False},
+            "evaluation": {"template_ensemble": False},
         }
     )
-    manifest.run(config, "fields")
-    texts.run(config, "fields")
-    for phase in (image_features, text_features, coder, zero_shot):
-        phase.run(config, "lite0", "fields")
+    for rule in (
+        "list_images",
+        "text_set",
+        "encode_images",
+        "encode_texts",
+        "build_coder",
+        "classify",
+    ):
+        jobs.work(config, rule, model="lite0", dataset="fields")
     return config
 
 
@@ -112,7 +109,7 @@ def test_caches_of_true_photos_give_their_results(
     pd.testing.assert_frame_equal(*stage_one)
     assert len(stage_one[0]["method"].unique()) >= 2
     # few-shot methods run on them, each seed on its own shots
-    adapter.run(given, "lite0", "fields", 2)
+    jobs.work(given, "fit_adapters", model="lite0", dataset="fields", shots="2")
     rows = pd.read_parquet(Paths(given.results).adapter("lite0", "fields", 2))
     assert set(rows["seed"]) == set(SEEDS)
     best = rows[rows["method"] == "lda"]

@@ -31,8 +31,9 @@ CONFIG: dict[str, Any] = {
 }
 PLAN = """
 import sys
-from coder_clip.tracking.plan import plan
-for job in plan(sys.argv[1]).jobs:
+from coder_clip.jobs import jobs
+from coder_clip.pipeline.config import load_config
+for job in jobs(load_config(sys.argv[1])):
     print(*job.outputs, *job.inputs)
 """
 FEATURES = "results/image_features/tiny/eurosat/test.safetensors"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize, one_hot
 
-from coder_clip.pipeline import resources
+from coder_clip.jobs import RULES
+from coder_clip.pipeline import costs
 from coder_clip.pipeline.config import Config, load_config
-from coder_clip.preflight.estimate import jobs
+from coder_clip.preflight.estimate import planned
 from tiny import save_tiny
 
 pytestmark = pytest.mark.proof
@@ -79,7 +81,8 @@ def took(command: Callable[..., Any], phase: str) -> float:
 
 def forecast(config: Config, command: str) -> float:
     """Seconds that are forecast for a command."""
-    return resources.need(config, command.replace("-", "_"), **AT).seconds
+    rule = next(rule.name for rule in RULES if rule.command == command)
+    return costs.need(config, rule, AT).seconds
 
 
 def test_a_forecast_grows_as_its_phase_does(
@@ -99,9 +102,9 @@ def test_a_forecast_grows_as_its_phase_does(
         runs = [{phase: took(command, phase) for phase in PHASES} for _ in range(2)]
         seconds[name] = {phase: min(run[phase] for run in runs) for phase in PHASES}
         forecasts[name] = {phase: forecast(config, phase) for phase in PHASES}
-        for job in jobs(config, {}):
-            size = sum(file.stat().st_size for file in job.files if file.is_file())
-            assert size < 1e6 or job.size / 2.5 < size < job.size * 2.5, job.phase
+        for one in planned(config, {}):
+            size = sum(os.path.getsize(p) for p in one.job.outputs if os.path.isfile(p))
+            assert size < 1e6 or one.size / 2.5 < size < one.size * 2.5, one.job.name
     compared = set()
     for size in ("images", "classes"):
         for phase in PHASES[1:]:  # near twins are quadratic at larger sizes alone

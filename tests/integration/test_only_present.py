@@ -36,7 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Work:
         "datasets": {"eurosat": {"texts": "names", "views": 1}, "dtd": {"texts": "names", "views": 1}},
         "models": ["mini"],
         "adapter": {"methods": ["tip_adapter"], "shots": [1], "seeds": [1], "betas": [1, 2, 2], "alphas": [1, 2, 2]},
-        "evaluation": {"bootstrap": 50, "tsne_images": 40, "text_counts": [1], "draws": 1},
+        "evaluation": {"tsne_images": 40, "text_counts": [1], "draws": 1},
     }  # fmt: skip
     work = working_copy(tmp_path_factory.mktemp("only") / "copy", document)
     (work.folder / ".venv").mkdir()

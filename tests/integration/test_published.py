@@ -31,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Work:
             **{"methods": ["tip_adapter", "coder_adapter"], "shots": [1, 2], "seeds": [1]},
             **{"betas": [0.1, 200, 20], "alphas": [0.1, 20, 10]},
         },
-        "evaluation": {"bootstrap": 50, "tsne_images": 40, "text_counts": [1], "draws": 1},
+        "evaluation": {"tsne_images": 40, "text_counts": [1], "draws": 1},
     }
     work = working_copy(tmp_path_factory.mktemp("published") / "copy", document)
     work.make()

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from coder_clip.jobs import RECORDS, jobs
+from coder_clip.pipeline.config import load_config
 from coder_clip.tracking import stages
-from coder_clip.tracking.plan import plan
 
 pytestmark = pytest.mark.rest
 
-RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):", re.M)
 CHECKS = {
     "ruff check": ["ruff", "check"],
     "ruff format": ["ruff", "format", "--check"],
@@ -38,12 +38,13 @@ def test_clean(repo: Path, name: str) -> None:
 
 def test_dvc_yaml_covers_the_dag(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every output is in one stage, and every stage's outputs are made by a job, with their
-    certificates.
+    records.
     """
     monkeypatch.chdir(repo)
     t = stages.tracked(stages.DEFAULT)
-    jobs = plan(t.config).jobs
-    paths = [path for job in jobs for path in (*job.outputs, job.certificate(t.root).as_posix())]
+    every = jobs(load_config(t.config))
+    records = f"{t.root}/{RECORDS}"
+    paths = [path for job in every for path in (*job.outputs, job.record(records).as_posix())]
     assert all(map(t.out_of, paths))
     stages_of = yaml.safe_load(t.yaml.read_text(encoding="utf-8"))["stages"]
     described = {
@@ -54,20 +55,6 @@ def test_dvc_yaml_covers_the_dag(repo: Path, monkeypatch: pytest.MonkeyPatch) ->
         for out in o
     }
     assert described == {t.out_of(path) for path in paths}
-
-
-def test_every_rule_is_judged_and_certified(repo: Path) -> None:
-    """A rule without these lines would miss every edit, or vouch for files of another rule."""
-    for path in sorted((repo / "workflow/rules").glob("*.smk")):
-        for name, body in _rules(path.read_text()):
-            if "output:" in body and "FETCHED" not in body:  # what was downloaded is not a result
-                for line in ("outdated(),", "job=job(),", "certify("):
-                    assert line in body, f"{path.name}: rule {name} lacks {line}"
-
-
-def _rules(text: str) -> list[tuple[str, str]]:
-    parts = RULE.split(text)
-    return list(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def test_the_files_to_read_before_a_change_exist(repo: Path) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 from browser import WIDTHS, needs_browser, requests, show
 from coder_clip.reporting import formats
 from coder_clip.reporting import page as report
-from coder_clip.reporting.exhibits import FIGURES, TABLES
+from coder_clip.reporting.all_exhibits import FIGURES, TABLES
 from coder_clip.reporting.parts import style
 from fake_results import Fake
 
@@ -75,9 +75,7 @@ def test_loads_whole_and_alone(browser: Any, page: Path, width: int) -> None:
     sizes = browser.execute_script(
         "return [...document.images].map(i => i.complete && i.naturalWidth)"
     )
-    assert (
-        len(sizes) == len(FIGURES) - 1
-    )  # name_dose, of drawn data sets alone, has nothing to show
+    assert len(sizes) == len(FIGURES) + 1, "the few-shot figure is on the first screen, too"
     assert all(sizes)
     assert [url for url in requests(browser) if not url.startswith(("data:", page.as_uri()))] == []
 
@@ -288,9 +286,12 @@ def test_readable_without_script(browser: Any, page: Path) -> None:
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         show(browser, page, WIDTHS["desk"])
+        first = browser.find_element("css selector", "#accuracies").text
+        browser.find_element("css selector", "#zero-shot").click()  # unfolds the section
         text = browser.find_element("css selector", "#table-zero_shot").text
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    assert "CODER + rerank" in first.replace("\n", " ")
     assert "CODER + rerank" in text
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from coder_clip.reporting.exhibits import FIGURES, TABLES
+from coder_clip.reporting.all_exhibits import FIGURES, TABLES
 from working_copy import SMALL, Work, environment, working_copy
 
 pytestmark = pytest.mark.rest

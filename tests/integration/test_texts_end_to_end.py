@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ DOCUMENT: dict[str, Any] = {
     },
     "models": ["mini"],
     "adapter": {"shots": [1], "seeds": [1], "betas": [0.1, 200, 10], "alphas": [0.1, 20, 5], "rounds": 1},
-    "evaluation": {"bootstrap": 50, "tsne_images": 40, "text_counts": [1, 2], "draws": 1},
+    "evaluation": {"tsne_images": 40, "text_counts": [1, 2], "draws": 1},
     "generator": {
         "model": "tiny", "texts_per_class": {"attribute": 4, "analogous": 2, "synonym": 2, "one_to_one": 2}, 
         "max_pairs": 12,
@@ -147,6 +148,9 @@ def test_verify_reads_stored_answers_and_asks_nothing(copied: Work, server: Serv
     before = copied.hashes()
     # the default has the same results folder
     (copied.folder / copied.config).rename(copied.folder / "config/reproduce.yaml")
+    person = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    for typed in (("init",), ("add", "--all"), (*person, "commit", "--message=all")):
+        subprocess.run(["git", *typed], cwd=copied.folder, check=True, capture_output=True)
     command = ("verify", "generate_texts")
     said = copied.coder_clip(*command, TINY_KEY=KEY).stdout
     assert "1 of 1 jobs made the same bytes" in said

@@ -30,7 +30,7 @@ REPOSITORY = "timm/vit_base_patch32_clip_224.openai"
 SMALL = {
     "adapter": {"shots": [1], "seeds": [1], "betas": [0.1, 200, 20], "alphas": [0.1, 20, 10]},
     "evaluation": {
-        **{"template_ensemble": False, "random_draws": 2, "bootstrap": 50},
+        **{"template_ensemble": False, "random_draws": 2},
         **{"tsne_images": 40, "text_counts": [1], "draws": 1},
     },
 }

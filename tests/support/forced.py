@@ -2,9 +2,9 @@
 
     python forced.py CONFIG REPORT [KNOWN [EDITED]]
 
-Run in a working copy with results and certificates. First the plan is made. Then every job of it
+Run in a working copy with results and records. First the plan is made. Then every job of it
 runs, after those that make its inputs, with an empty store of features; just before, it is judged
-like a job of a run (`judged_here`), so with the inputs that the jobs before it made. REPORT: a file
+like a job of a run, so with the inputs that the jobs before it made. REPORT: a file
 for what was found, as JSON.
 
 Without EDITED, a source that was edited, KNOWN is written: what each job executes and opens, noted
@@ -76,7 +76,7 @@ def main(config: str, report: str, known: str = "", edited: str = "") -> None:
             if failed & {*job["inputs"]}:
                 failed |= {*job["outputs"]}
                 continue
-            seen = {"command": job["command"], "inputs": {p: sha(p) for p in job["inputs"]}}
+            seen = {"job": job["job"], "inputs": {p: sha(p) for p in job["inputs"]}}
             then = before.get(job["name"])
             if then and edited not in then["opened"] and seen == then["seen"]:
                 continue
@@ -166,64 +166,49 @@ def become(act: Callable[[Callable[[Document], None]], None], writing: int) -> N
 
 
 def make_plan(config: str, say: Callable[[Document], None]) -> None:
+    from coder_clip.jobs import RECORDS
+    from coder_clip.jobs import jobs as jobs_of
     from coder_clip.pipeline.config import load_config
-    from coder_clip.tracking.judge import Judge
-    from coder_clip.tracking.plan import plan
+    from coder_clip.rerun.judge import Judge
 
-    planned = plan(config)
-    named = Judge(load_config(config).results, planned.jobs, planned.value).must_run()
+    loaded = load_config(config)
+    every = jobs_of(loaded)
+    named = Judge(loaded.results / RECORDS, every).must_run()
     jobs = [
         {
             "name": job.name,
-            "rule": job.rule,
-            "wildcards": job.wildcards,
+            "rule": job.name.split("/")[1],
             "inputs": job.inputs,
             "outputs": job.outputs,
-            "command": command(job, load_config(config)),
+            "job": dumps(vars(job)),
+            "records": str(loaded.results / RECORDS),
         }
-        for job in planned.jobs
+        for job in every
     ]
     say({"named": named, "jobs": jobs})
-
-
-def command(job: Any, config: Any) -> str:
-    """The command of a job, as Snakemake would fill it in."""
-    from coder_clip.pipeline.phase_list import phases
-
-    text = next(p.commands[job.rule] for p in phases() if job.rule in p.commands)
-    names = " ".join(dict.fromkeys(Path(output).stem for output in job.outputs))
-    text = text.replace("{params.names}", names)
-    text = text.replace("{params.shards}", str(config.features.shards))
-    for name, value in job.wildcards.items():
-        text = text.replace(f"{{wildcards.{name}}}", value)
-    return str(text)
 
 
 def work(
     job: Document, config: str, trace: bool, store: str, say: Callable[[Document], None]
 ) -> None:
-    """What cli/job.py does, without a certificate, and whatever the judge says."""
+    """What the process of a job does, without a record, and whatever the judge says."""
     opened: set[str] = set()
     functions: dict[str, set[int]] = {}
     root = f"{os.getcwd()}/"
     if trace:
         note_everything(root, opened, functions)
-    from coder_clip.foundation.reads import lookup, observed
-    from coder_clip.pipeline.config import load_config
-    from coder_clip.pipeline.phase_list import Call
-    from coder_clip.tracking.certificates import Job
-    from coder_clip.tracking.judge import Judge
+    from coder_clip.rerun.judge import Judge
+    from coder_clip.rerun.record import Job
 
-    loaded = load_config(config)
-    here = Job(job["rule"], job["wildcards"], tuple(job["inputs"]), tuple(job["outputs"]))
-    judge = Judge(loaded.results, [here], lambda key: lookup(loaded, key))
-    say({"why": judge.reason_to_run(here)})
+    here = Job(**json.loads(job["job"]))
+    say({"why": Judge(job["records"], [here]).reason_to_run(here)})
     for path in job["outputs"]:
         Path(path).unlink(missing_ok=True)
-    os.environ["XDG_CACHE_HOME"] = os.path.abspath(store)
-    call = Call.of(job["command"])
-    # the wrapper can decide what the job sees of the configuration
-    call.function()(observed(loaded, {}), *call.arguments, **call.options)
+    if here.here.get("store") and store == STORES[1]:
+        here.here["store"] = os.path.abspath(store)
+    module, _, name = here.call.partition(":")
+    function = getattr(importlib.import_module(module), name)
+    function(**here.reads, **here.makes, **here.settings, **here.here)
     if trace:
         sys.settrace(None)
         files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
@@ -275,12 +260,8 @@ def in_order(jobs: list[Document]) -> list[Document]:
 
 
 def empty_store() -> None:
-    """A cache folder without features. Parsed modules are found in it by their content."""
+    """A folder without features."""
     shutil.rmtree(STORES[1], ignore_errors=True)
-    for folder in Path(STORES[0], "coder-clip").glob("blocks-*"):
-        target = Path(STORES[1], "coder-clip", folder.name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(folder.absolute())
 
 
 def sha(path: str) -> str:

@@ -175,12 +175,13 @@ def _make(words: list[str], whole: bool) -> str:
 def _snakemake(words: list[str], whole: bool) -> str:
     from snakemake.cli import get_argument_parser
 
-    from coder_clip.pipeline.phase_list import FILE, phases
+    from coder_clip.jobs import MORE_TARGETS, PHASES
 
     given = _parsed(lambda: get_argument_parser().parse_args(words))
     if isinstance(given, str):
         return given
-    known = {"all", "prefetch", "smoke", *(phase.target for phase in phases(REPO / FILE))}
+    known = {"all", "prefetch", "smoke", *MORE_TARGETS}
+    known |= {phase.target or phase.name for phase in PHASES}
     unknown = set(given.targets) - known
     if unknown:
         return f"no target {unknown}"

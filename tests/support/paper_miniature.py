@@ -53,7 +53,7 @@ def miniature(root: Path, server: str, results: str, names: Collection[str]) -> 
         "models": {m: PAPER["models"][m] for m in MODELS},
         "features": {"batch_size": 16},
         "adapter": {"shots": [1, 2], "seeds": [1, 2], "betas": [0.1, 200, 20], "alphas": [0.1, 20, 10]},
-        "evaluation": {"bootstrap": 50, "tsne_images": 40, "text_counts": [1, 2], "draws": 1, "random_draws": 2},
+        "evaluation": {"tsne_images": 40, "text_counts": [1, 2], "draws": 1, "random_draws": 2},
         "generator": {
             **BY_MODEL["generator"],
             **{"base_url": server, "max_pairs": 2, "encoder": MODELS[0]},

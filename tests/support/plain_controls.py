@@ -25,6 +25,7 @@ from safetensors import safe_open
 
 Array = NDArray[Any]
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+DRAWS = 10
 TIE = 2.0**-24  # cosines that differ by less may be in either order after rounding
 
 
@@ -35,13 +36,13 @@ def unit(rows: Array) -> Array:
     return np.round(rows * 2.0**25) / 2.0**25
 
 
-def draw(rows: Array, count: int, seed: int) -> Array:
+def draw(rows: Array, count: int, *seed: int) -> Array:
     if len(rows) <= count:
         return rows
     return rows[np.sort(np.random.default_rng(seed).choice(len(rows), count, replace=False))]
 
 
-def rotation(width: int, seed: int) -> Array:
+def rotation(width: int, *seed: int) -> Array:
     q, r = np.linalg.qr(np.random.default_rng(seed).standard_normal((width, width)))
     return np.asarray(q * np.sign(np.diag(r)))
 
@@ -67,20 +68,29 @@ def projected(x: Array, rows: Array) -> Array:
 
 def controls(
     x: Array, texts: Array, names: Array, val: Array, others: Array, own: Array, seed: int
-) -> Iterator[tuple[str, Array]]:
-    """Name -> description of images x (N, d) by each control; whitening apart."""
+) -> Iterator[tuple[str, list[Array]]]:
+    """Name -> descriptions of images x (N, d) by each control, one for each draw; whitening apart."""
     m, width = len(texts), x.shape[1]
-    yield "original", unit(x)
-    yield "coder", unit(x) @ unit(texts).T
-    yield "other_images", unit(x) @ unit(draw(others, m, seed)).T
-    yield "own_images", unit(x) @ unit(draw(own, m, seed)).T
-    turned = unit(texts) @ rotation(width, seed).T
-    yield "rotated_texts", unit(x) @ turned.T
-    directions = np.random.default_rng(seed).standard_normal((m, width))
-    yield "random_directions", unit(x) @ unit(directions).T
-    yield "centred", whitened(x, val, 0.0)
-    yield "projected", projected(x, names)
-    yield "projected_images", projected(x, draw(others, len(names), seed))
+    x_unit, draws = unit(x), range(DRAWS)
+
+    def some(rows: Array, count: int) -> list[Array]:
+        return [draw(rows, count, seed, d) for d in (draws if len(rows) > count else [0])]
+
+    yield "original", [x_unit]
+    yield "coder", [x_unit @ unit(texts).T]
+    yield "other_images", [x_unit @ unit(rows).T for rows in some(others, m)]
+    yield "own_images", [x_unit @ unit(rows).T for rows in some(own, m)]
+    yield "rotated_texts", [x_unit @ (unit(texts) @ rotation(width, seed, d).T).T for d in draws]
+    yield (
+        "random_directions",
+        [
+            x_unit @ unit(np.random.default_rng([seed, d]).standard_normal((m, width))).T
+            for d in draws
+        ],
+    )
+    yield "centred", [whitened(x, val, 0.0)]
+    yield "projected", [projected(x, names)]
+    yield "projected_images", [projected(x, rows) for rows in some(others, len(names))]
 
 
 def cosines(features: Array, groups: Array | None) -> Array:
@@ -162,11 +172,13 @@ def deviations(
             seed,
         )
     )
-    described["whitened"] = whitened(test["features"], val["features"], strength)
+    described["whitened"] = [whitened(test["features"], val["features"], strength)]
     against, in_favour = (
         {
-            name: measured(features, test["labels"], k, test.get("groups"), favour)
-            for name, features in described.items()
+            name: np.mean(
+                [measured(f, test["labels"], k, test.get("groups"), favour) for f in draws], axis=0
+            ).tolist()
+            for name, draws in described.items()
         }
         for favour in (-TIE, TIE)
     )
@@ -190,7 +202,7 @@ def deviations(
             least = against[after][i] - in_favour[before][i]
             most = in_favour[after][i] - against[before][i]
             key = f"{after} - {before}", entry["measure"]
-            deviation[key] = beyond(entry["difference"]["value"], least, most)
+            deviation[key] = beyond(entry["value"], least, most)
     return deviation
 
 

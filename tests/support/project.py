@@ -36,7 +36,9 @@ class Project:
         }
         self.environment = {
             **keep,
-            "PATH": os.pathsep.join(map(str, filter(None, (programs, BIN, os.environ["PATH"])))),
+            "PATH": os.pathsep.join(
+                map(str, filter(None, (programs, TOY / "bin", BIN, os.environ["PATH"])))
+            ),
             "HOME": str(folder.parent / "home"),  # no configuration of whoever runs the tests
             "GIT_AUTHOR_NAME": "A",
             "GIT_AUTHOR_EMAIL": "a@example.org",
@@ -167,8 +169,9 @@ def make_toy(
     """A toy project that has not run yet."""
     folder.mkdir(parents=True)
     for item in TOY.iterdir():
+        if item.name == "bin":
+            continue
         (shutil.copytree if item.is_dir() else shutil.copy)(item, folder / item.name)
-    shutil.copy(ROOT / "workflow/rules/tracking.smk", folder / "workflow")
     shutil.copy(ROOT / ".gitattributes", folder)
     (folder / "data/weights.bin").write_bytes(bytes(range(256)) * 5000)
     project = Project(folder, programs)

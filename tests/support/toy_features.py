@@ -63,7 +63,6 @@ class Toy:
                     **{"shots": [2], "seeds": [1, 2]},
                     **{"betas": [0.1, 40, 12], "alphas": [0.1, 5, 6], "rounds": 2},
                 },
-                "evaluation": {"bootstrap": 50},
             }
         )
         centres = rng.normal(size=(N_CLASSES, WIDTH))

@@ -49,7 +49,7 @@ def replace_entry(monkeypatch: pytest.MonkeyPatch, found: Entry) -> None:
     """Whatever data set is asked for, it is declared like this."""
     # that of `entry` last: a module that is imported after it would keep the replacement
     for module in (
-        "phases.generate_texts",
+        "preflight.questions",
         "datasets.availability",
         "datasets.published",
         "datasets.entry",

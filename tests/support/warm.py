@@ -145,6 +145,9 @@ def run(argv: list[str]) -> Any:
     program = Path(name).name
     if program in PROGRAMS:
         sys.argv = argv
+        if program == "coder-clip" and os.path.isfile("src/toy/jobs.py"):
+            sys.path.insert(1, os.path.abspath("src"))
+            importlib.import_module("toy.jobs").install()
         return importlib.import_module(PROGRAMS[program]).main()
     if arguments[:1] == ["-m"]:
         sys.argv = arguments[1:]

@@ -41,7 +41,6 @@ SMALL: dict[str, Any] = {
     "features": {"batch_size": 32},
     "adapter": {"shots": [1, 2], "seeds": [1, 2], "betas": [0.1, 200, 20], "alphas": [0.1, 20, 10]},
     "evaluation": {
-        "bootstrap": 100,
         "tsne_images": 60,
         "text_counts": [1, 2],
         "draws": 2,
@@ -59,7 +58,7 @@ PHASES = (
         "zero-shot",
     ),
     *("confusable-pairs", "generate-pairs", "pair-texts", "pair-features", "rerank", "adapter"),
-    "evaluation",
+    *("evaluation", "claims"),
 )
 REPORT = ("table", "figure", "report")
 SOURCES = (
@@ -69,31 +68,40 @@ SOURCES = (
 )
 NOT_COPIED = ("tests/", "docs/", "benchmarks/", "results/", "dvc.lock")  # nothing made before
 EVERY_JOB = """
-import sys
-from pathlib import Path
-sys.path.insert(0, str(Path("src").absolute()))
-from coder_clip.foundation import evidence, tracing
-evidence.watch()
-tracing.install(Path("src/coder_clip").absolute())
-from coder_clip.pipeline.config import known_folders, load_config
-from coder_clip.pipeline.phase_list import Call, phases
-from coder_clip.tracking.certificates import certified
-from coder_clip.tracking.judge import judged_here
-from coder_clip.tracking.plan import plan
-jobs, config = plan(sys.argv[1]).jobs, load_config(sys.argv[1])
-for rule, command in ((r, c) for phase in phases() for r, c in phase.commands.items()):
-    for job in (job for job in jobs if job.rule == rule):
-        names = " ".join(dict.fromkeys(Path(output).stem for output in job.outputs))
-        line = command.replace("{params.names}", names)
-        for name, value in job.wildcards.items():
-            line = line.replace("{wildcards.%s}" % name, value)
-        line = line.replace("{params.shards}", str(config.features.shards))
-        if judged_here(job, config, config.results):
-            continue
-        call = Call.of(line)
-        run, known = call.function(), known_folders(config)
-        with certified(job, line, str(call), config.results, config, known) as noted:
-            run(noted, *call.arguments, **call.options)
+import json, os, sys, traceback
+from dataclasses import asdict
+import matplotlib.pyplot, numpy, open_clip, pandas, scipy.stats, sklearn, torch
+sys.path.insert(0, os.path.abspath("src"))
+sys.path_importer_cache.clear()
+def child(act, *given):
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        code = 1
+        try:
+            with open(writing, "w") as stream:
+                stream.write(act(*given) or "")
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(code)
+    os.close(writing)
+    with open(reading) as stream:
+        said = stream.read()
+    if os.wait()[1]:
+        sys.exit("a job failed")
+    return said
+def listed(config):
+    from coder_clip import jobs
+    from coder_clip.pipeline.config import load_config
+    known = load_config(config)
+    folder = str(known.results / jobs.RECORDS)
+    return json.dumps([(folder, json.dumps(asdict(job))) for job in jobs.jobs(known)])
+def made(folder, job):
+    from coder_clip.rerun import run
+    run.main(folder, job)
+for folder, job in json.loads(child(listed, sys.argv[1])):
+    child(made, folder, job)
 """
 FEW = {"train": 16, "val": 6, "test": 12}
 MARKS = {"red_disc": "red", "blue_disc": "blue", "green_disc": "green"}
@@ -117,7 +125,6 @@ SHAPES_ALONE: dict[str, Any] = {  # every key of config/reproduce.yaml, one data
         "rounds": 2,
     },
     "evaluation": {
-        "bootstrap": 20,
         "seed": 0,
         "template_ensemble": True,
         "random_draws": 2,
@@ -231,10 +238,8 @@ class Work:
 
     def make(self, **more: str) -> None:
         """Everything, as a run of Snakemake leaves it but for logs and times: each of its sixty
-        jobs starts Python.
-
-        The jobs run in one process. Their certificates name one source for all, so an edit of
-        another is not seen."""
+        jobs starts Python, while these are forks of one process that has imported libraries.
+        """
         self.run(
             sys.executable, "-c", EVERY_JOB, self.config, CODER_CLIP_CONFIG=self.config, **more
         )

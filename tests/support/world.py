@@ -62,8 +62,8 @@ SLOTS: dict[
     ),  # a key comes and goes
     # the page shows them in their order
     "sets": (CONFIG, ("sets: [a, b]", "sets: [a]", "sets: [b]", "sets: [b, a]")),
-    "command": ("workflow/rules/scores.smk", ("--plus 0", "--plus 1")),
-    "same-command": ("workflow/rules/report.smk", ("toy page", "toy page --same")),
+    "command": ("src/toy/jobs.py", ('"plus": 0', '"plus": 1')),
+    "same-command": ("src/toy/jobs.py", ('"note": 0', '"note": 1')),
 }
 
 
@@ -83,7 +83,7 @@ def reference(tree: Path) -> dict[str, bytes]:
     config = yaml.safe_load((tree / "config/reproduce.yaml").read_text())
     weights = (tree / "data/weights.bin").read_bytes()[:16]
     end = b"\n" if slot(tree, "feature")[0] == r'b"\n"' else b";"
-    threshold = config["threshold"] + int(slot(tree, "command")[0].removeprefix("--plus "))
+    threshold = config["threshold"] + int(slot(tree, "command")[0].removeprefix('"plus": '))
     files, values = {}, {}
     for name in config["sets"]:
         words = (tree / f"data/{name}.txt").read_text().split()

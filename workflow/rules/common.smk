@@ -1,5 +1,7 @@
-# The configuration, and functions that several rule files use.
+# The configuration, its jobs, and what rules ask about them.
+import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -28,14 +30,17 @@ if "--containerize" in sys.argv:
         "environment: docs/slurm.md says how jobs run in an image with coder-clip"
     )
 
-from coder_clip.pipeline import phase_list
-from coder_clip.pipeline import resources as work
-from coder_clip.foundation.artifacts import Paths
-from coder_clip.pipeline.config import LEFT_OUT, known_folders, load_config
+from coder_clip import jobs
 from coder_clip.datasets.published import data_root
-from coder_clip.pipeline.absent import to_download
 from coder_clip.errors import UserError
-from coder_clip.texts import sets as text_sets
+from coder_clip.foundation.artifacts import Paths
+from coder_clip.pipeline import costs, resources
+from coder_clip.pipeline.absent import to_download
+from coder_clip.pipeline.config import LEFT_OUT, load_config
+from coder_clip.reporting.all_exhibits import FIGURES, TABLES
+from coder_clip.rerun import mark, run
+from coder_clip.rerun.judge import Judge
+from coder_clip.tracking import runs
 from snakemake.exceptions import WorkflowError
 
 _configfiles = [str(f) for f in workflow.config_settings.configfiles]
@@ -61,12 +66,11 @@ if workflow.is_main_process and CONFIG.left_out:
 
 # Jobs on this machine's GPUs at a time: one on each, unless the profile or the command line says
 # how many.
-GPUS = work.gpus(CONFIG) if workflow.is_main_process else 0
+GPUS = resources.gpus(CONFIG) if workflow.is_main_process else 0
 if GPUS and "on_gpu" not in workflow.global_resources:
     workflow.register_resource("on_gpu", GPUS)
 
-# Jobs find the configuration here. If it were part of the command, renaming the file would make
-# them run again.
+# for downloads; jobs get their parts of the configuration
 os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
 # Of every job: that which Snakemake runs in.
 ENVIRONMENT = "../../environment.yml"
@@ -78,152 +82,138 @@ if _image := os.environ.get("CODER_CLIP_CONTAINER"):
     container: _image
 
 
+if workflow.is_main_process:
+    try:
+        runs.before(CONFIG_FILE)
+    except UserError as error:
+        sys.exit(f"coder-clip: error: {error}")
+
 PATHS = Paths(CONFIG.results)
-DATASETS = list(CONFIG.datasets)
-MODELS = list(CONFIG.models)
-SPLITS = ["shots", "val", "test"]  # of image features
-SHOTS = list(CONFIG.adapter.shots)
-FEW_SHOT = [d for d in DATASETS if CONFIG.few_shot(d)]
-# all, unless a model brings its texts as features and has none for the classes
-WITH_TEXTS = [d for d in DATASETS if CONFIG.class_texts(d)]
 LOGS = CONFIG.results / "logs"
 BENCHMARKS = CONFIG.results / "benchmarks"
-RESULTS_FOLDER = CONFIG.results
-KNOWN_FOLDERS = known_folders(CONFIG)  # whose files certificates do not name
+RECORDS = CONFIG.results / jobs.RECORDS
+RULES = [kind for kind in jobs.RULES if kind.places(CONFIG)]
+# On a node only the job runs that the node was given.
+JOBS = jobs.jobs(CONFIG) if workflow.is_main_process else []
+MARKS = mark.Marks(
+    Judge(RECORDS, JOBS), workflow, lambda reasons: runs.planned(CONFIG_FILE, reasons)
+)
+TARGETS = jobs.targets(JOBS)
 # resources that name a place where jobs run
 PLACE = (
     *("slurm_partition", "slurm_account", "qos", "constraint"),
     *("gres", "gpu", "gpu_model", "slurm_extra"),
 )
-ENCODE_IMAGES = ("encode_images", "encode_shard")
-JOB_PROGRAM = "src/coder_clip/cli/job.py"  # certifies what the command of a job writes
-
-
-CONSTRAINTS = {
-    "dataset": "|".join(map(re.escape, DATASETS)),
-    "model": "|".join(map(re.escape, MODELS)),
-    "split": "|".join(SPLITS),
-    "shots": "|".join(map(str, SHOTS)),
-}
 
 
 wildcard_constraints:
-    **CONSTRAINTS,
+    **{
+        name: "|".join(map(re.escape, values))
+        for name, values in jobs.wildcards(CONFIG).items()
+    },
 
 
-def corrections_file(wildcards):
-    """Corrected labels of a folder of photos."""
-    path = CONFIG.datasets[wildcards.dataset].corrections
-    return [str(path)] if path else []
+def job_of(kind, wildcards):
+    """The job of a rule at a place."""
+    return kind.job(CONFIG, {name: wildcards[name] for name in kind.wildcards})
 
 
-def review_file(wildcards):
-    """People's decisions about a language model's texts, if there are any."""
-    if CONFIG.generator is None:
-        return []
-    path = text_sets.review_file(CONFIG.generator.answers, wildcards.dataset)
-    return [path] if path.is_file() else []
+def inputs_of(kind):
+    """The inputs of a rule's jobs, which wait for downloads."""
+
+    def inputs(wildcards):
+        if "images" in kind.waits:
+            fetched_images(wildcards)
+        for name in models_of(kind, wildcards):
+            fetched_weights(name)
+        job = job_of(kind, wildcards)
+        if "images" in kind.waits and wildcards.dataset in TO_FETCH:
+            # what was downloaded meanwhile decides the job's arguments
+            run.hand_out(RECORDS, [job])
+        return MARKS.inputs(job)
+
+    return inputs
 
 
-def certify(command):
-    """A command of a phase, in a process that certifies what it writes. `phase_list` reads it here,
-    so it is written out: strings one after the other.
-    """
-    job = f"python {JOB_PROGRAM} {{params.job:q}}"
-    return f"{job} --inputs {{input:q}} --outputs {{output:q}} -- {command} 2> {{log}}"
+def models_of(kind, wildcards):
+    """The models whose weights a job needs."""
+    if "weights" in kind.waits:
+        return [wildcards.model]
+    if "text encoder" in kind.waits and CONFIG.compares_names(wildcards.dataset):
+        return [CONFIG.text_encoder()]
+    return []
 
 
-def text_encoder_files(wildcards):
-    if not CONFIG.compares_names(wildcards.dataset):
-        return []
-    return [str(file) for file in CONFIG.models[CONFIG.text_encoder()].files]
+def file_of(folder, kind, end):
+    """The log or the benchmark file of a rule, with wildcards."""
+    parts = [kind.name, *(f"{{{name}}}" for name in kind.wildcards)]
+    return folder.joinpath(*parts[:-1], parts[-1] + end)
 
 
-def to_fetch():
-    """Published data sets that this run downloads."""
-    try:
-        return to_download(CONFIG)
-    except UserError as error:
-        sys.exit(f"coder-clip: error: {error}")
+def with_wildcards(message):
+    return re.sub(r"{(\w+)}", r"{wildcards.\1}", message)
 
 
-def weights_note(name):
-    """A note of the downloaded weights and their cache."""
-    cache = os.getenv("HF_HUB_CACHE") or os.getenv("HF_HOME") or "default cache"
-    return f"{CONFIG.models[name].model} {CONFIG.models[name].pretrained} {cache}"
+def file_of_job(kind):
+    """The file with the arguments of a job, which `begin` writes."""
+    return lambda wildcards: str(
+        run.handed(RECORDS, kind.name_at(dict(wildcards.items())))
+    )
 
 
-def forget_fetched(folder):
-    """Forget earlier downloads that are missing now, so that they are downloaded again, and what
-    failed before.
-    """
-    shutil.rmtree(folder / "failed", ignore_errors=True)
-    for name in to_fetch():
-        (folder / "images" / name).unlink(missing_ok=True)
-    for name in MODELS:
-        note = folder / "weights" / name
-        if note.is_file() and note.read_text() != weights_note(name):
-            note.unlink()
+def typed_of(kind):
+    return lambda wildcards: kind.typed(dict(wildcards.items()))
 
 
-def encoder_files(wildcards):
-    return [str(file) for file in CONFIG.models[wildcards.model].files]
+def need_of(kind, what):
+    """Memory (mem_mb) or time (minutes) of a rule's jobs: more with every attempt."""
+
+    def amount(wildcards, attempt):
+        place = dict(wildcards.items())
+        gpu = asks_for_gpu(kind.name)
+        need = costs.need(CONFIG, kind.name, place, gpu)
+        return getattr(need, what) * attempt
+
+    return amount
 
 
-def encoded_shots(wildcards):
-    """Features of the shots, where the data set has few-shot methods."""
-    path = PATHS.image_features(wildcards.model, wildcards.dataset, "shots")
-    return [path] if wildcards.dataset in FEW_SHOT else []
+def threads_of(kind):
+    """CPUs of a job: those it computes with, or those that decode images where these are more."""
+
+    def threads(wildcards):
+        gpu = kind.gpu and (GPUS > 0 or asks_for_gpu(kind.name))
+        job = job_of(kind, wildcards)
+        decode = resources.workers(CONFIG, gpu) if "workers" in job.here else 1
+        return max(job.settings.get("threads", 1), decode)
+
+    return threads
 
 
-def other_images(wildcards):
-    """Validation images of the data set, and of the others, which describe images in place of
-    texts.
-    """
-    datasets = CONFIG.others(wildcards.dataset)
-    if CONFIG.has_val(wildcards.dataset):
-        datasets = [wildcards.dataset, *datasets]
-    return [PATHS.image_features(wildcards.model, d, "val") for d in datasets]
+def on_gpu(kind):
+    """1 for jobs on a GPU; 0 where features are read in place of images."""
+
+    def number(wildcards):
+        if not kind.gpu or (
+            "images" in kind.waits and CONFIG.of_features(wildcards.dataset)
+        ):
+            return 0
+        return int(GPUS > 0 or asks_for_gpu(kind.name))
+
+    return number
 
 
-def figure_files(names):
-    return [PATHS.figure(name, suffix) for name in names for suffix in (".png", ".pdf")]
-
-
-def shown(exhibit, path):
-    """A main table or figure, which `snakemake --report` shows under its section of the page."""
-    if exhibit.detail:
-        return path
-    labels = {"shows": exhibit.name.replace("_", " "), "as": Path(path).suffix[1:]}
-    return report(str(path), category=exhibit.section, labels=labels)
-
-
-def drawn(figures, names):
-    """Files of figures, as outputs. figures: exhibit by name."""
-    return [
-        file
-        for name in names
-        for file in (
-            shown(figures[name], PATHS.figure(name, ".png")),
-            PATHS.figure(name, ".pdf"),
-        )
-    ]
-
-
-def asks_for_gpu(rule):
+def asks_for_gpu(kind):
     """True if the profile requests a GPU of a cluster for a rule's jobs."""
-    given = workflow.resource_settings.overwrite_resources.get(rule, {})
+    given = workflow.resource_settings.overwrite_resources.get(kind, {})
     return not {"gpu", "gpu_model", "gres"}.isdisjoint(given)
 
 
-def on_head(rule):
-    """True if the head node runs a rule's jobs, because the profile names no partition for them.
-
-    rule: the name of the rule that asks. Snakemake takes no function for ``localrule``, and knows
-    a rule only behind its last line, so the name cannot be observed here.
-    """
-    given = workflow.resource_settings.overwrite_resources.get(rule, {})
-    return "slurm_partition" not in given
+def is_local(kind):
+    """True if the head node runs a rule's jobs."""
+    if kind.local == "unless placed":
+        given = workflow.resource_settings.overwrite_resources.get(kind.name, {})
+        return "slurm_partition" not in given
+    return kind.local
 
 
 def smoke_places():
@@ -236,52 +226,97 @@ def smoke_places():
     return found
 
 
-def on_gpu(wildcards, rulename):
-    """1 for jobs on a GPU; 0 where features are read in place of images."""
-    if rulename in ENCODE_IMAGES and not work.opens_images(
-        CONFIG, wildcards.model, wildcards.dataset
-    ):
-        return 0
-    return int(GPUS > 0 or asks_for_gpu(rulename))
+EXHIBITS = {
+    str(path): exhibit
+    for found, file, end in (
+        (TABLES, PATHS.table, ".csv"),
+        (FIGURES, PATHS.figure, ".png"),
+    )
+    for exhibit in found.values()
+    for path in [file(exhibit.name, end)]
+    if not exhibit.detail
+}
 
 
-def encoding_threads():
-    """CPUs of a job that encodes images: its own threads, or those that decode where these are
-    more.
+def shown(path):
+    """An output; `snakemake --report` shows a main table or figure under its section of the page."""
+    if path == str(PATHS.report):
+        return report(path, category="The whole page", labels={"shows": "everything"})
+    if path not in EXHIBITS:
+        return path
+    exhibit = EXHIBITS[path]
+    labels = {"shows": exhibit.name.replace("_", " "), "as": Path(path).suffix[1:]}
+    return report(path, category=exhibit.section, labels=labels)
+
+
+def note_requests(file):
+    """Write threads and resources of each job that a cluster would run, for `coder-clip check`."""
+    from snakemake.iocontainers import Wildcards
+
+    found = []
+    for kind in (kind for kind in RULES if not is_local(kind)):
+        for place in kind.places(CONFIG):
+            known = workflow.get_rule(kind.name)
+            asked = known.expand_resources(Wildcards(fromdict=place), [], attempt=1)
+            named = {
+                key: value for key, value in asked.items() if not key.startswith("_")
+            }
+            found.append(
+                {"rule": kind.name, "threads": asked["_cores"], "resources": named}
+            )
+    Path(file).write_text(json.dumps(found))
+
+
+def begin():
+    """Before the first job: report everything that would stop the run, and how long it takes."""
+    from coder_clip.preflight.check import Run, before_run
+
+    look_for_slurm_jobs()
+    if not workflow.touch:  # --touch opens no image and asks no language model
+        rules = {kind.name: kind for kind in RULES}
+        planned = [
+            (rules[job.rule.name], job.wildcards)
+            for job in workflow.dag.needrun_jobs()
+            if job.rule.name in rules
+        ]
+        listed = {place.dataset for kind, place in planned if "images" in kind.waits}
+        encoding = {place.model for kind, place in planned if kind.gpu}
+        asks = any(kind.name.startswith("generate_") for kind, _ in planned)
+        try:
+            before_run(
+                Run(
+                    CONFIG,
+                    Path(CONFIG_FILE),
+                    sorted(listed),
+                    sorted(encoding),
+                    asks,
+                    here=workflow.local_exec,
+                )
+            )
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
+        stop_without_network()
+    run.hand_out(RECORDS, JOBS)
+    mark.start(workflow)
+
+
+def record_phases():
+    """Record the phases at the end of a run that had a job of one: not after `prefetch` or `smoke`
+    alone.
     """
-    gpu = GPUS > 0 or any(map(asks_for_gpu, ENCODE_IMAGES))
-    return max(CONFIG.features.threads, work.workers(CONFIG, gpu))
-
-
-def preflight():
-    """Report, before the first job, everything that would stop the run, and how long it takes."""
-    from coder_clip.preflight.run import before_run
-
-    jobs = list(workflow.dag.needrun_jobs())
-    encodes = (*ENCODE_IMAGES, "encode_texts", "encode_pairs")
-    opens = (*ENCODE_IMAGES, "list_images")
-    datasets = {j.wildcards.dataset for j in jobs if j.rule.name in opens}
-    models = {j.wildcards.model for j in jobs if j.rule.name in encodes}
-    asks = any(j.rule.name in ("generate_texts", "generate_pairs") for j in jobs)
-    try:
-        before_run(
-            CONFIG,
-            Path(CONFIG_FILE),
-            sorted(datasets),
-            sorted(models),
-            asks,
-            here=workflow.local_exec,
-        )
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
-    stop_without_network()
+    of_phases = {kind.name for kind in RULES}
+    if any(made.rule.name in of_phases for made in workflow.dag.jobs):
+        try:
+            runs.after(CONFIG_FILE)
+        except UserError as error:
+            sys.exit(f"coder-clip: error: {error}")
 
 
 def stop_without_network():
     """Stop before the first job if nothing that is missing can be downloaded. `make reproduce` then
     goes on with the data sets that are here.
     """
-    from coder_clip.preflight.quick_checks import unreachable
+    from coder_clip.preflight.quick import unreachable
 
     reasons = unreachable(CONFIG)
     if not reasons:
@@ -295,27 +330,3 @@ def stop_without_network():
         f"{', '.join(reasons)} cannot be downloaded: {hosts}; go on without them with "
         "'make … ONLY_PRESENT=1 FETCH=0', or start this where the network is"
     )
-
-
-def need(name, wildcards):
-    """Memory and time of one job of a rule; less time if the profile requests a GPU for it."""
-    # jobs of a phase that do something else than its other ones
-    own = {
-        "merge_shards": "merge",
-        "list_images": "manifest",
-        "confusable_pairs": "confusable_pairs",
-    }
-    phase = own.get(name) or next(
-        p.name for p in phase_list.phases() if name in p.commands
-    )
-    return work.need(CONFIG, phase, asks_for_gpu(name), **dict(wildcards.items()))
-
-
-def memory(wildcards, attempt, rulename):
-    """MB of a job; more with every attempt."""
-    return need(rulename, wildcards).mem_mb * attempt
-
-
-def minutes(wildcards, attempt, rulename):
-    """Time limit of a job; longer with every attempt."""
-    return need(rulename, wildcards).minutes * attempt

@@ -2,10 +2,37 @@
 # waits here and gets no additional input: what was downloaded, and where it is, is not part of a
 # result.
 FETCHED = Path(".snakemake/coder-clip/fetched")
+
+
+def to_fetch():
+    """Published data sets that this run downloads."""
+    try:
+        return to_download(CONFIG)
+    except UserError as error:
+        sys.exit(f"coder-clip: error: {error}")
+
+
+def weights_note(name):
+    """A note of the downloaded weights and their cache."""
+    cache = os.getenv("HF_HUB_CACHE") or os.getenv("HF_HOME") or "default cache"
+    return f"{CONFIG.models[name].model} {CONFIG.models[name].pretrained} {cache}"
+
+
+def forget_fetched(folder):
+    """Forget earlier downloads that are missing now, so that they are downloaded again, and what
+    failed before.
+    """
+    shutil.rmtree(folder / "failed", ignore_errors=True)
+    for name in to_fetch():
+        (folder / "images" / name).unlink(missing_ok=True)
+    for name in CONFIG.models:
+        note = folder / "weights" / name
+        if note.is_file() and note.read_text() != weights_note(name):
+            note.unlink()
+
+
 TO_FETCH = to_fetch()
-# a Snakefile that is only planned, as at the end of a run, must not forget what that run could not
-# download
-if workflow.is_main_process and plan.PLAN not in os.environ:
+if workflow.is_main_process:
     forget_fetched(FETCHED)
 
 
@@ -51,17 +78,9 @@ def fetched_images(wildcards):
     """Wait for the images of a data set, where this run downloads them."""
     if wildcards.dataset in TO_FETCH:
         checkpoints.fetch_images.get(dataset=wildcards.dataset)
-    return []
 
 
-def fetched_weights(wildcards):
-    """The same for the weights of a model, or of those that compare texts."""
-    names = (
-        [wildcards.model]
-        if "model" in wildcards.keys()
-        else [CONFIG.text_encoder()] * CONFIG.compares_names(wildcards.dataset)
-    )
-    for name in names:
-        if CONFIG.fetch and not CONFIG.models[name].files:
-            checkpoints.fetch_weights.get(model=name)
-    return []
+def fetched_weights(name):
+    """Wait for the weights of a model."""
+    if CONFIG.fetch and not CONFIG.models[name].files:
+        checkpoints.fetch_weights.get(model=name)

@@ -30,7 +30,7 @@ for _name, _place in smoke_places().items():
         message:
             f"smoke job, resources of {_name}"
         shell:
-            "python -m coder_clip.slurm.smoke {params.gpu} > {output} 2> {log}"
+            "python -m coder_clip.preflight.smoke {params.gpu} > {output} 2> {log}"
 
 
 rule smoke:

@@ -18,7 +18,7 @@ import huggingface_hub
 import pytest
 from PIL import Image
 
-from coder_clip.datasets import images
+from coder_clip.datasets import decoding
 from coder_clip.datasets.images import read_image
 from coder_clip.errors import UserError
 
@@ -290,7 +290,7 @@ def test_a_photo_too_large_for_pillow_is_decoded_at_a_fraction(
     for name in ("large.jpg", "large.png"):
         image.save(tmp_path / name)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)
-    monkeypatch.setattr(images, "LEAST_SIDE", 150)
+    monkeypatch.setattr(decoding, "LEAST_SIDE", 150)
     found = read_image(tmp_path / "large.jpg")
     assert found.size == (200, 150)
     assert found.getpixel((180, 70)) == pytest.approx((0, 0, 255), abs=55)

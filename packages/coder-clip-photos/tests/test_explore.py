@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from coder_clip.errors import UserError
-from coder_clip.evaluation.estimates import estimate, paired_test
+from coder_clip.evaluation.estimates import compare, estimate
 from coder_clip.evaluation.intervals import clear
 from coder_clip.rerank import OneToOne
 from coder_clip_photos import Classifier, openings, web_page
@@ -216,11 +216,11 @@ def test_an_edit_is_judged_by_how_many_were_tried(client: Any, study: Study) -> 
     said = "spaces make no other text set"
     assert [state["tried"] for state in found] == [1, 2, 2, 3, 4, 4], said
     first, last = (found[i]["difference"] for i in (0, -1))
-    assert first["difference"]["value"] == last["difference"]["value"]
+    assert first["value"] == last["value"]
     right = [p["right"] for p in found[-1]["photos"]]
-    assert last == paired_test(study.start.correct, right, tests=4 * 5)
-    assert last["difference"]["low"] < first["difference"]["low"]
-    assert found[-1]["verdict"] == clear(last["difference"])
+    assert last == compare(study.start.correct, right, tests=4 * 5)
+    assert last["low"] < first["low"]
+    assert found[-1]["verdict"] == clear(last)
 
 
 def test_gallery_and_photo_give_one_margin(client: Any, study: Study) -> None:
@@ -353,6 +353,6 @@ def test_a_difference_in_bursts_is_over_bursts(study: Study, tmp_path: Path) -> 
         state = client.get(f"/{TOKEN}/state").json
         assert state["accuracy"] == estimate(study.start.correct, groups=groups)
         body = edited(state, cat=["a beak", "two wings"])
-        found.append(send(client, "texts", classes=body).json["difference"]["difference"])
+        found.append(send(client, "texts", classes=body).json["difference"])
     assert found[0]["value"] == found[1]["value"] != 0
     assert found[0]["low"] != found[1]["low"]

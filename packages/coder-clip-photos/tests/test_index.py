@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from coder_clip.encoders.store import cache_folder
+from coder_clip.foundation.caches import feature_store
 from coder_clip_photos import Classifier, encoding, index
 from coder_clip_photos.encoding import InFlight
 from coder_clip_photos.index import Index, stamp
@@ -123,9 +123,9 @@ def test_a_file_that_changed_just_now_or_meanwhile_is_read_again(
 def test_only_this_user_can_read_the_paths(model: Path, photos: list[Path]) -> None:
     """The index has the names of photos, which the features alone do not tell."""
     scores(model, photos, cache=False)
-    assert not cache_folder().exists(), "nothing is kept without a cache"
+    assert not feature_store().exists(), "nothing is kept without a cache"
     scores(model, photos)
-    files = [p for p in cache_folder().rglob("index-*/*") if p.is_file()]
+    files = [p for p in feature_store().rglob("index-*/*") if p.is_file()]
     assert {p.suffix for p in files} == {".sqlite", ".f32"}
     assert all(p.stat().st_mode & 0o077 == 0 for p in files)
 
@@ -136,7 +136,7 @@ def test_a_damaged_file_only_costs_time(
     model: Path, photos: list[Path], harm: bytes | str, kind: str
 ) -> None:
     first = scores(model, photos)
-    (file,) = cache_folder().rglob(f"*.{kind}")
+    (file,) = feature_store().rglob(f"*.{kind}")
     file.write_bytes(file.read_bytes()[:-10] if isinstance(harm, str) else harm)
     assert torch.equal(scores(model, photos), first)
 

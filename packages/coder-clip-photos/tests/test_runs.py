@@ -9,8 +9,8 @@ import pytest
 from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import estimate
 from coder_clip.foundation.artifacts import Paths, read_json, read_parquet, write_json
-from coder_clip.phases import adapter
-from coder_clip.phases.common import read_texts
+from coder_clip.jobs import work
+from coder_clip.phases.text_inputs import read_texts
 from coder_clip.pipeline.config import Config
 from coder_clip_photos.decisions import StageTwo
 from coder_clip_photos.runs import _Methods, few_shot_candidates, find_config
@@ -21,8 +21,8 @@ from toy_features import Toy
 def test_classify_says_the_interval_over_groups(tmp_path: Path) -> None:
     """It states how many test images a few-shot method gets right, with an interval."""
     toy = Toy(tmp_path, burst=3)
-    adapter.run(toy.config, "m", "toy", 2)
-    texts = read_texts(toy.config, "m", "toy")
+    work(toy.config, "fit_adapters", model="m", dataset="toy", shots="2")
+    texts = read_texts(Paths(toy.config.results).text_features("m", "toy"))
     methods = _Methods(toy.config, "m", "toy", texts, None, StageTwo(), "clean")
     rows = read_parquet(Paths(toy.config.results).adapter("m", "toy", 2))
     rows = rows[rows["setting"] == "clean"]

@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from ..foundation import scan
+from . import CLIP_ENSEMBLE
 
 Line = tuple[str, Any, str]  # colour of the palette, dashes, marker
 BASELINES = Path(__file__).parent
-# zero-shot methods that are measurements, and never recommended
-DIAGNOSTICS = ("random_words", "attributes_alone")
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,6 @@ class Method:
     ablation: bool = False
     views: int = 0
 
-
-CLIP_ENSEMBLE = "clip_ensemble"  # what few-shot methods are compared with at zero shots
 
 # In the order of the paper: baselines, stage one, stage two.
 ZERO_SHOT = {

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from ..foundation.terminal import one_line_errors as one_line_errors
+from ..foundation.failures import one_line_errors as one_line_errors
 
 # in the order of the help: each module adds its commands to `app`
 from . import data, general, phases, output, sharing, plugins  # noqa: F401  # isort: skip

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import UserError
 from ..foundation.installed import slurm_advice
-from ..pipeline.config import Config, load_config
+from ..pipeline.config import load_config
 from ..pipeline.config import schema as config_schema
 from .options import DEFAULT_CONFIG, GENERAL, ConfigOption, app, chosen, print_lines
 
@@ -40,26 +39,24 @@ def check(
     The exit status is 1 if a line is wrong.
     """
     c = load_config(config)
-    from ..preflight.checks import check_config
-
-    wrong = profile is not None and _cluster_is_wrong(c, config, profile)
-    print_lines(check_config(c, config, deep, here=profile is None))
-    if wrong:
-        raise typer.Exit(1)
-
-
-def _cluster_is_wrong(c: Config, config: Path, profile: str) -> bool:
-    """Print what the cluster lacks for a run; True if something would stop it."""
-    advice = slurm_advice()  # only a cluster needs it, and a wheel of coder-clip does not bring it
-    if advice:
+    # only a cluster needs the executor, and a wheel of coder-clip does not bring it
+    advice = slurm_advice()
+    if profile is not None and advice:
         raise UserError(advice)
-    from ..slurm.check import findings
+    from ..preflight.check import Run, everything
 
-    wrong = False
-    for finding in findings(c, config, profile):
-        typer.echo(finding)
-        wrong |= finding.status == "wrong"
-    return wrong
+    run = Run(
+        c,
+        config,
+        [*c.datasets],
+        [*c.models],
+        asks=True,
+        here=profile is None,
+        thorough=True,
+        deep=deep,
+        profile=profile,
+    )
+    print_lines(everything(run))
 
 
 @app.command(rich_help_panel=GENERAL)

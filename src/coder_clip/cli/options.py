@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,9 +11,8 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.models import CommandFunctionType
 
 from ..errors import UserError, nearest, printable
+from ..jobs import RULES
 from ..old_words import instead
-from ..pipeline.config import Config
-from ..pipeline.phase_list import OF_THIS_CODE, phases
 
 
 class _PlainOptions:
@@ -64,20 +62,12 @@ class App(typer.Typer):
 
 
 class _InOrder(CommandGroup):
-    """A group that lists the phases in the order of workflow/phases.yaml."""
+    """A group that lists the phases in the order of the list of jobs."""
 
     def list_commands(self, context: Any) -> list[str]:
         """The names of the commands, those of phases in the order of the list of phases."""
         names = super().list_commands(context)
-        if not OF_THIS_CODE.is_file():
-            return names
-        # the word after coder-clip in each command, in the order of the phases
-        order: list[str] = []
-        for p in phases(OF_THIS_CODE):
-            for command in p.commands.values():
-                program, name, *_ = command.split()
-                if program == "coder-clip" and name not in order:
-                    order.append(name)
+        order = list(dict.fromkeys(rule.command for rule in RULES))
         # phases take the place of the first one; commands that are no phase keep theirs
         first = min(i for i, name in enumerate(names) if name in order)
         others = [name for name in names[first:] if name not in order]
@@ -117,11 +107,6 @@ GENERAL, PHASES, OUTPUT = "General", "Phases, in order", "Tables, figures, repor
 SHARING = "Sharing (docs/sharing.md)"
 
 
-def phase(name: str) -> Any:
-    """A phase's module, imported when it is needed, because torch takes a second."""
-    return importlib.import_module(f"coder_clip.phases.{name}")
-
-
 def chosen(kind: str, one: str | None, known: Collection[str]) -> list[str]:
     """The name that the user gave, as a list, or all known names. UserError for an unknown name.
 
@@ -132,23 +117,6 @@ def chosen(kind: str, one: str | None, known: Collection[str]) -> list[str]:
     if one not in known:
         raise UserError(f"no {kind} '{one}' in the configuration{nearest(one, list(known))}")
     return [one]
-
-
-def for_each(
-    config: Config,
-    model: str | None,
-    dataset: str | None,
-    do: Callable[[Config, str, str], None],
-    has: Callable[[str], bool] = lambda _: True,
-) -> None:
-    """Call ``do`` for each model and data set.
-
-    ``has`` selects the data sets if the user names none.
-    """
-    for m in chosen("model", model, config.models):
-        for d in chosen("data set", dataset, config.datasets):
-            if dataset is not None or has(d):
-                do(config, m, d)
 
 
 def print_lines(lines: Iterable[str]) -> None:

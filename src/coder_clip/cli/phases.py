@@ -1,189 +1,139 @@
-"""One command per phase, in the order of the paper, and the commands for text sets."""
+"""The commands of phases, made from the list of jobs, in the order of the paper."""
 
 from __future__ import annotations
 
-from functools import partial
+import inspect
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ..baselines.methods import ABLATIONS, FEW_SHOT
-from ..errors import UserError
-from ..foundation import scan
-from ..pipeline.config import load_config
-from ..texts.sources import SOURCES
+from ..errors import UserError, nearest
+from ..jobs import RULES, Rule, call, wildcards
+from ..pipeline.config import Config, load_config
 from . import texts
 from .options import (
     DEFAULT_CONFIG,
+    OUTPUT,
     PHASES,
     ConfigOption,
     DatasetOption,
     ModelOption,
     app,
     chosen,
-    for_each,
-    phase,
     print_lines,
 )
 
-
-def _per_dataset(name: str, about: str, module: str) -> None:
-    """Add the command of a phase that runs once per data set."""
-
-    def command(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
-        c = load_config(config)
-        for d in chosen("data set", dataset, c.datasets):
-            phase(module).run(c, d)
-
-    app.command(name, help=about, rich_help_panel=PHASES)(command)
-
-
-def _per_model(module: scan.Module) -> None:
-    """Add the command of a phase that runs for each data set with each model.
-
-    The phase is a module with ABOUT and ``run``.
-    """
-
-    def command(
-        config: ConfigOption = DEFAULT_CONFIG,
-        dataset: DatasetOption = None,
-        model: ModelOption = None,
-    ) -> None:
-        for_each(load_config(config), model, dataset, phase(module.name).run)
-
-    name = module.name.replace("_", "-")
-    app.command(name, help=module.get("ABOUT"), rich_help_panel=PHASES)(command)
-
-
-_per_dataset(
-    "manifest",
-    "List the images of a data set: counts, and path, size and hash of every file of a folder.",
-    "manifest",
-)
-
-
-@app.command(
-    rich_help_panel=PHASES,
-    short_help="Generate texts with a language model or a dictionary.",
-    help=(
-        "Generate texts for data sets whose configuration names one of these sources "
-        "(docs/texts.md):\n\n"
-    )
-    + "\n\n".join(f"- {name} ({', '.join(s.kinds)}): {s.about}" for name, s in SOURCES.items()),
-)
-def generate_texts(
-    config: ConfigOption = DEFAULT_CONFIG,
-    dataset: DatasetOption = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Print what would be asked and its cost; needs no key."),
-    ] = False,
-) -> None:
-    c = load_config(config)
-    named = chosen("data set", dataset, c.datasets)
-    if dry_run:
-        from ..texts.llm.estimate import lines
-
-        asked = phase("generate_texts").asked(c, named)
-        print_lines(lines(c.generator, asked, len(named) > 1))
-        return
-    for d in named:
-        if c.datasets[d].generated(d):
-            phase("generate_texts").run(c, d)
-
-
-app.add_typer(texts.app, name="texts", rich_help_panel=PHASES)
-SplitOption = Annotated[
-    list[str] | None,
-    typer.Option("--split", help="shots, val or test; default: all that the data set needs."),
+OPTIONS = {  # wildcard -> option
+    "dataset": DatasetOption,
+    "model": ModelOption,
+    "shots": Annotated[str | None, typer.Option(help="One number of shots; default: all.")],
+    "shard": Annotated[str | None, typer.Option(help="One shard of each split, from 0.")],
+    "shards": Annotated[str | None, typer.Option(help="Number of shards (features.shards).")],
+}
+CALLED = {"dataset": "data set", "shots": "number of shots"}  # in messages
+# command -> what its outputs are called, of commands that can make some of them alone
+NAMED = {"table": "table", "figure": "figure", "image-features": "split"}
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print what would be asked and its cost; needs no key.")
 ]
 
 
-def _splits(split: list[str] | None) -> list[str] | None:
-    """The splits that the user named, checked; None if the user named none."""
-    for name in split or []:
-        chosen("split", name, ("shots", "val", "test"))
-    return split or None
+def _add(command: str, rules: list[Rule]) -> None:
+    """Add the command of some rules: it does the work of their jobs, one after the other."""
+    names = dict.fromkeys(name for rule in rules for name in rule.wildcards)
+    options: dict[str, Any] = {name: OPTIONS[name] for name in names}
+    if command in NAMED:
+        options["names"] = _names(command, rules)
+    if command == "generate-texts":
+        options["dry_run"] = DryRun
+
+    def run(config: Path, dry_run: bool = False, names: Any = None, **place: str | None) -> None:
+        c = load_config(config)
+        if dry_run:
+            return _ask(c, place["dataset"])
+        work(c, rules, place, names)
+
+    parameters = [
+        inspect.Parameter("config", KEYWORD, default=DEFAULT_CONFIG, annotation=ConfigOption)
+    ]
+    for name, annotation in options.items():
+        default = False if name == "dry_run" else None
+        parameters.append(inspect.Parameter(name, KEYWORD, default=default, annotation=annotation))
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    panel = OUTPUT if rules[0].phase == "report" else PHASES
+    about = rules[0].about
+    short = about.partition("\n")[0]
+    app.command(command, help=about, short_help=short, rich_help_panel=panel)(run)
 
 
-@app.command(rich_help_panel=PHASES)
-def image_features(
-    config: ConfigOption = DEFAULT_CONFIG,
-    dataset: DatasetOption = None,
-    model: ModelOption = None,
-    split: SplitOption = None,
-    shard: Annotated[int, typer.Option(help="Index of the shard to encode, from 0.")] = 0,
-    shards: Annotated[int, typer.Option(help="Number of shards of each split.", min=1)] = 1,
+KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+def _names(command: str, rules: list[Rule]) -> Any:
+    """The argument or option that names some outputs of a command."""
+    if command == "image-features":
+        return Annotated[
+            list[str] | None, typer.Option("--split", help="shots, val or test; default: all.")
+        ]
+    known = ", ".join(name for rule in rules for name in rule.named_outputs)
+    return Annotated[
+        list[str] | None, typer.Argument(help=f"Default: all of {known}.", metavar="NAME")
+    ]
+
+
+def work(
+    config: Config, rules: list[Rule], given: dict[str, str | None], names: list[str] | None = None
 ) -> None:
-    """Encode images: val, test, and the shots of all seeds averaged over augmented views.
+    """Do the work of the jobs of some rules.
 
-    Weights of a model are loaded once for all that is asked for.
+    given: wildcard -> value; None: all. names: of their outputs, if not all are wanted.
     """
-    if not 0 <= shard < shards:
-        raise UserError(f"--shard {shard}: shards are numbered 0 to {shards - 1}")
-    run = partial(phase("image_features").run, splits=_splits(split), shard=shard, shards=shards)
-    for_each(load_config(config), model, dataset, run)
+    command, found = rules[0].command, 0
+    for name, known in wildcards(config).items():
+        chosen(CALLED.get(name, name), given.get(name), known)
+    for rule in rules:
+        for place in rule.places(config):
+            if any(place.get(name, value) != value for name, value in given.items() if value):
+                continue
+            job = rule.job(config, place)
+            if names:
+                outputs = {
+                    name: job.makes["out"][name] for name in names if name in job.makes["out"]
+                }
+                job = replace(job, makes={"out": outputs})
+            if job.outputs:
+                found += 1
+                call(job)
+    if names:
+        outputs_of = [name for rule in rules for name in rule.named_outputs]
+        for name in names:
+            if name not in outputs_of:
+                raise UserError(f"no {NAMED[command]} '{name}'{nearest(name, outputs_of)}")
+    if not found and any(given.values()):
+        where = " and ".join(f"{name} '{value}'" for name, value in given.items() if value)
+        raise UserError(f"the configuration has nothing to do here for {where}")
 
 
-@app.command(rich_help_panel=PHASES)
-def merge_shards(
-    config: ConfigOption = DEFAULT_CONFIG,
-    dataset: DatasetOption = None,
-    model: ModelOption = None,
-    shards: Annotated[int, typer.Option(help="Number of shards of each split.", min=2)] = 2,
-) -> None:
-    """Merge the shards of image features: the same bytes as one run."""
-    run = partial(phase("merge_shards").run, shards=shards)
-    for_each(load_config(config), model, dataset, run)
+def _ask(config: Config, dataset: str | None) -> None:
+    """Print what a language model would be asked."""
+    from ..preflight.questions import asked
+    from ..texts.llm.estimate import lines
+
+    named = chosen("data set", dataset, config.datasets)
+    print_lines(lines(config.generator, asked(config, named), len(named) > 1))
 
 
-_per_dataset(
-    "confusable-pairs",
-    "List the pairs of classes that stage one can confuse, most frequent first.",
-    "confusable_pairs",
-)
+def _add_all() -> None:
+    by_command: dict[str, list[Rule]] = {}
+    for rule in RULES:
+        by_command.setdefault(rule.command, []).append(rule)
+    for command, rules in by_command.items():
+        if command == "texts":  # a group, which does the work of the phase without a command
+            app.add_typer(texts.app, name="texts", rich_help_panel=PHASES)
+        else:
+            _add(command, rules)
 
 
-@app.command(rich_help_panel=PHASES)
-def generate_pairs(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
-    """Write one-to-one texts with the source that the configuration names."""
-    c = load_config(config)
-    for d in chosen("data set", dataset, c.datasets):
-        if c.datasets[d].pair_text_source:
-            phase("generate_pairs").run(c, d)
-
-
-_per_dataset("pair-texts", "Collect the one-to-one texts of these pairs.", "pair_texts")
-
-
-@app.command(
-    rich_help_panel=PHASES,
-    short_help="Few-shot without training.",
-    help=(
-        "Few-shot without training, with the methods that the configuration names "
-        "(adapter.methods):\n\n"
-    )
-    + "\n\n".join(
-        f"- {name} ({m.label}): {m.about}" for name, m in {**FEW_SHOT, **ABLATIONS}.items()
-    ),
-)
-def adapter(
-    config: ConfigOption = DEFAULT_CONFIG,
-    dataset: DatasetOption = None,
-    model: ModelOption = None,
-    shots: Annotated[int | None, typer.Option(help="One number of shots; default: all.")] = None,
-) -> None:
-    c = load_config(config)
-    # has_shots is noted by its answer, so a job does not depend on the whole list; `chosen` raises,
-    # and names the known numbers
-    if shots is not None and not c.has_shots(str(shots)):
-        chosen("number of shots", str(shots), [*map(str, c.adapter.shots)])
-    for n in c.adapter.shots if shots is None else [shots]:
-        for_each(c, model, dataset, partial(phase("adapter").run, shots=n), c.few_shot)
-
-
-# a phase module with ABOUT becomes a command by itself: nothing else lists it
-for module in scan.modules(Path(__file__).parents[1] / "phases"):
-    if module.get("ABOUT") is not None:
-        _per_model(module)
+_add_all()

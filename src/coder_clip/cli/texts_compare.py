@@ -50,7 +50,9 @@ def compare(
     if split not in ("val", "test"):
         raise UserError(f"--split {split}: val or test")
     from ..datasets import load_templates
-    from ..evaluation.estimates import estimate, paired_test
+    from ..evaluation.estimates import compare, estimate
+    from ..foundation.artifacts import Paths
+    from ..jobs import encoder_arguments
     from ..phases.common import read_image_features, use_threads
     from ..phases.encoder import encoder_of
     from ..texts.sentences import make_sentences
@@ -60,8 +62,8 @@ def compare(
     chosen("data set", dataset, c.datasets)
     use_threads(c.features.threads)
     for name in chosen("model", model, c.models):
-        images = read_image_features(c, name, dataset, split)
-        encoder = encoder_of(c.models[name], c.features)
+        images = read_image_features(Paths(c.results).image_features(name, dataset, split))
+        encoder = encoder_of(**encoder_arguments(c, name))
         templates = load_templates(dataset, c.datasets[dataset])
         sets = [("names alone", names_only(dataset, images.classes))]
         sets += [(str(path), load_text_set(path, dataset, images.classes)) for path in files]
@@ -73,7 +75,7 @@ def compare(
                 if names is None:
                     names = correct  # the first row is of names alone
                 accuracy = estimate(correct, groups=images.groups)
-                difference = paired_test(names, correct, groups=images.groups)["difference"]
+                difference = compare(names, correct, groups=images.groups)
                 shown = ""
                 if label != "names alone":
                     shown = _points(difference, "+")

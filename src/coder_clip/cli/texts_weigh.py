@@ -19,7 +19,8 @@ from .texts import app
 
 if TYPE_CHECKING:
     from ..evaluation.estimates import Estimate
-    from ..phases.common import SplitFeatures, Texts
+    from ..phases.common import SplitFeatures
+    from ..phases.text_inputs import Texts
 
 COLUMNS = ("class", "kind", "text", "tells", "own", "others", "net", "takes from", "advice")
 SHOWN = 20  # texts in the table
@@ -92,7 +93,8 @@ def weighed(config: Config, model: str, dataset: str) -> dict[str, Any]:
     UserError if the data set has no shots or no texts besides the names.
     """
     from ..evaluation.text_weights import weigh as weights_of
-    from ..phases.common import SHOTS, read_image_features, read_texts, use_threads
+    from ..phases.common import SHOTS, read_image_features, use_threads
+    from ..phases.text_inputs import read_texts
 
     if not config.datasets[dataset].few_shot:
         raise UserError(
@@ -100,8 +102,9 @@ def weighed(config: Config, model: str, dataset: str) -> dict[str, Any]:
             "weighed on test images; add training images"
         )
     use_threads(config.features.threads)
-    shots = read_image_features(config, model, dataset, SHOTS)
-    texts = read_texts(config, model, dataset, shots)
+    paths = Paths(config.results)
+    shots = read_image_features(paths.image_features(model, dataset, SHOTS))
+    texts = read_texts(paths.text_features(model, dataset), shots)
     weights = weights_of(stage_one_of(shots, texts))
     if not weights:
         raise UserError(f"data set '{dataset}' has no texts besides its names; nothing to weigh")

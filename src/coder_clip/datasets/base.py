@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import UserError
-from .images import read_image
-from .twins import WORKED_ON
+from .images import WORKED_ON, read_image
 
 SPLITS = ("train", "val", "test")
 
@@ -72,6 +71,12 @@ class Templates:
         "a photo of the small {class}.",
     )
 
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Templates:
+        """From plain JSON, where tuples are lists."""
+        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+        return cls(**{**fields, **lists})
+
 
 class Described(Protocol):
     """The part of a data set's configuration that loading it needs.
@@ -95,6 +100,27 @@ class Described(Protocol):
     def split(self) -> str | None: ...
     @property
     def templates(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """The part of a data set's configuration that loading it needs, as a job gets it."""
+
+    root: Path | None = None
+    features: Path | None = None
+    classes: list[str] | None = None
+    corrections: Path | None = None
+    groups: Path | None = None
+    split_file: Path | None = None
+    split: str | None = None
+    templates: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Source:
+        """From plain JSON, where paths are texts."""
+        paths = ("root", "features", "corrections", "groups", "split_file")
+        as_paths = {name: Path(fields[name]) for name in paths if fields.get(name)}
+        return cls(**{**fields, **as_paths})
 
 
 class Dataset:
@@ -161,3 +187,15 @@ class Dataset:
     def fingerprint(self) -> str:
         """sha256 that changes when an image or a split changes."""
         raise NotImplementedError
+
+
+def numbers(ids: Sequence[str], groups: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Image id -> group number: the position in ``ids`` of the first image of its group."""
+    position = {image_id: i for i, image_id in enumerate(ids)}
+    number_of = dict(position)
+    for group in groups:
+        # the images of the group that are in `ids`
+        members = [i for i in group if i in position]
+        for image_id in members:
+            number_of[image_id] = min(position[i] for i in members)
+    return number_of

@@ -21,16 +21,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from PIL import Image
 
 from coder_clip.datasets.base import SPLITS, Dataset
-from coder_clip.datasets.corrections import Correction, read_corrections
-from coder_clip.datasets.groups import of_images
 from coder_clip.datasets.images import read_image
-from coder_clip.datasets.twins import near_twins
 from coder_clip.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from .corrections import Correction
 
 EXTENSIONS = {
     ".jpg",
@@ -130,8 +130,13 @@ class FolderDataset(Dataset):
         """Groups of two or more near twins in the whole folder."""
         if self._known_twins is not None:
             return self._known_twins
+        # imported here: an encoding knows the twins of its manifest
         if self._groups is not None:
+            from .groups import of_images
+
             return of_images(self._groups, self._paths)
+        from .twins import near_twins
+
         return near_twins(sorted(self._paths), self.small)
 
     @property
@@ -246,6 +251,8 @@ class FolderDataset(Dataset):
         """Image -> correction; UserError for an unknown image or class, or if ``from`` is not the
         class of the image's folder.
         """
+        from .corrections import read_corrections  # most folders have none
+
         found = read_corrections(file)
         for image, (before, after) in found.items():
             if image not in self.folder_class:

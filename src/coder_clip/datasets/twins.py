@@ -26,6 +26,7 @@ from PIL import Image
 from ..errors import UserError
 from ..foundation.progress import progress
 from ..foundation.terminal import counted
+from .images import WORKED_ON
 
 Images = list[list[str]]  # groups of image ids
 Rows = NDArray[np.int64]  # (n,), numbers of rows
@@ -45,7 +46,6 @@ GROUPED_BY = {
 # docs/near_twins.md has the measurement behind these numbers.
 SIDE, ALIKE, STEP = 8, 0.98, 0.05
 RATIO, FAINT = 1.3, 2.0
-WORKED_ON = 64  # pixels per side that an image is scaled to first
 SCREEN = 0.9  # correlation of the whole thumbnails, below which cut ones are not compared
 # the sides that are cut off, (down, right): 1 the top or left, -1 the bottom or right, 0 neither
 MOVES = tuple(product((-1, 0, 1), repeat=2))
@@ -249,18 +249,6 @@ def by_name(ids: Iterable[str], pattern: str) -> Images:
             raise UserError(f"image '{image_id}' does not match the pattern of groups, {pattern}")
         found.setdefault(match.groups(), []).append(image_id)
     return [group for group in found.values() if len(group) > 1]
-
-
-def numbers(ids: Sequence[str], groups: Sequence[Sequence[str]]) -> dict[str, int]:
-    """Image id -> group number: the position in ``ids`` of the first image of its group."""
-    position = {image_id: i for i, image_id in enumerate(ids)}
-    number_of = dict(position)
-    for group in groups:
-        # the images of the group that are in `ids`
-        members = [i for i in group if i in position]
-        for image_id in members:
-            number_of[image_id] = min(position[i] for i in members)
-    return number_of
 
 
 def counts(split_of: Mapping[str, str], groups: Sequence[Sequence[str]]) -> dict[str, int]:

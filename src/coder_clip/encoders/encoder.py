@@ -12,15 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from huggingface_hub import constants
 from torch import Tensor, nn
 
 from ..errors import UserError, nearest
-from ..foundation import evidence
-from ..foundation.reproducible import stored
 from . import families, memory
 from .device import pick_device as pick_device  # public here
+from .passes import DTYPES as DTYPES
+from .passes import image_rows, made, passes, text_rows, unit_texts
 from .preprocessing import Preprocess
 from .proof import prove_towers, prove_weights
 from .spec import EncoderSpec as EncoderSpec  # public here
@@ -29,16 +28,6 @@ from .store import FeatureStore, features_key
 from .towers import Towers
 
 log = logging.getLogger(__name__)
-
-# of the weights; tf32 and amp keep float32 weights and multiply with fewer digits
-DTYPES = {
-    "fp64": torch.float64,
-    "fp32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-    "tf32": torch.float32,
-    "amp": torch.float32,
-}
 
 
 @dataclass(frozen=True)
@@ -106,22 +95,10 @@ class Encoder:
         for it.
         """
         if len(batch) == 0:
-            return torch.zeros(0, self.dim, dtype=self._made)
+            return torch.zeros(0, self.dim, dtype=made(self.precision))
         with self._forward(f"{len(batch)} images"):
-            batch = batch.to(self.device, non_blocking=True)
-            # uint8 is copied to the device: a quarter of the bytes of float32
-            if batch.dtype == torch.uint8:
-                batch = self.preprocess.normalise(batch, self._made)
-            batch = batch.to(DTYPES[self.precision])
-            # the memory layout in which convolutions on a GPU are fastest
-            if self.device.type == "cuda":
-                batch = batch.contiguous(memory_format=torch.channels_last)
-            return self.towers.image_features(batch).to(self._made)
-
-    @property
-    def _made(self) -> torch.dtype:
-        """The type of returned features: float64 with fp64, else float32."""
-        return torch.float64 if self.precision == "fp64" else torch.float32
+            encode = self.towers.image_features
+            return image_rows(encode, batch, self.preprocess, self.device, self.precision)
 
     def encode_texts(self, texts: Sequence[str], batch_size: int | None = None) -> Tensor:
         """Encode M texts -> (M, d) float32 on the CPU, unit rows in the order given; see
@@ -159,7 +136,7 @@ class Encoder:
         cut = {unique[i] for i in self.towers.over_length(tokens, unique)}
         positions_cut = [i for i, text in enumerate(texts) if text in cut]
 
-        key = features_key(self.metadata(), self.device, "text") if self.store else ""
+        key = features_key(self.metadata(), self.device) if self.store else ""
         known = self.store.get(key, "text", unique, self.dim) if self.store else {}
         new = [i for i, text in enumerate(unique) if text not in known]
         new_texts = [unique[i] for i in new]
@@ -181,14 +158,18 @@ class Encoder:
 
         UserError if a feature is not finite.
         """
-        lengths = self.towers.needed_lengths(tokens)
-        features = torch.empty(len(texts), self.dim, dtype=self._made)
-        # the budget counts padded tokens, so a batch of short texts holds more of them
-        for rows in batches_by_length(lengths, batch_size * self.context_length):
-            batch = tokens[rows, : int(lengths[rows].max())]
-            with self._forward(f"{len(rows)} texts"):
-                encoded = self.towers.text_features(batch.to(self.device))
-                features[rows] = encoded.to(self._made).cpu()
+        if not texts:
+            return torch.empty(0, self.dim)
+        features = text_rows(
+            self.towers.text_features,
+            tokens,
+            self.towers.needed_lengths(tokens),
+            # the budget counts padded tokens, so a batch of short texts holds more of them
+            batch_size * self.context_length,
+            self.device,
+            self.precision,
+            lambda n: self._forward(f"{n} texts"),
+        )
         norms = features.norm(dim=1)
         # a feature that is NaN or has length 0 has no direction to compare
         bad = ~(torch.isfinite(norms) & (norms > 0))
@@ -197,8 +178,7 @@ class Encoder:
             raise UserError(
                 f"{self.info['model']}: no finite text feature for '{text}' ({self.precision})"
             )
-        # rounded first, so that stored and new features are the same bytes
-        return stored(F.normalize(features, dim=1))
+        return unit_texts(features)
 
     @contextlib.contextmanager
     def _forward(self, what: str) -> Iterator[None]:
@@ -210,29 +190,6 @@ class Encoder:
             raise UserError(
                 f"{self.info['model']}: {self.device} ran out of memory on {what}; lower batch_size"
             ) from None
-
-
-@contextlib.contextmanager
-def passes(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Set PyTorch up for forward passes: no gradients, and deterministic algorithms on CUDA.
-
-    CUDA computes in TF32 only with the precision tf32.
-    """
-    with contextlib.ExitStack() as stack:
-        # not inference_mode, whose tensors cannot be changed in place later
-        stack.enter_context(torch.no_grad())
-        if precision == "amp":
-            stack.enter_context(torch.autocast(device.type, dtype=torch.bfloat16))
-        if device.type == "cuda":
-            # a global switch of PyTorch: set for this block, and put back after it
-            tf32 = precision == "tf32"
-            before = torch.backends.cuda.matmul.allow_tf32
-            torch.backends.cuda.matmul.allow_tf32 = tf32
-            stack.callback(setattr, torch.backends.cuda.matmul, "allow_tf32", before)
-            stack.enter_context(
-                torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=tf32)
-            )
-        yield
 
 
 def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
@@ -256,8 +213,6 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
         memory.keep()
     offline = constants.HF_HUB_OFFLINE if offline is None else offline
     towers: Towers = families.of(spec.model).call("load", spec, offline)
-    for file in towers.files:
-        evidence.reading(file)  # libraries read some of them in compiled code
     prove_weights(towers.model, towers.files[0])
     towers.model.eval().requires_grad_(False)
     # before the weights are cast, so that the hash is the same in every precision
@@ -268,22 +223,6 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     encoder = Encoder(towers, device, spec.precision, info)
     prove_towers(encoder)
     return encoder
-
-
-def batches_by_length(lengths: Tensor, token_budget: int) -> Iterator[list[int]]:
-    """Batches of positions of texts, shortest text first.
-
-    lengths: (M,) of the texts. token_budget: most tokens of a batch, padding included.
-    """
-    rows: list[int] = []
-    for i in torch.argsort(lengths, stable=True).tolist():
-        # lengths ascend, so this text is the longest, and the others are padded to it
-        if rows and (len(rows) + 1) * int(lengths[i]) > token_budget:
-            yield rows
-            rows = []
-        rows.append(i)
-    if rows:
-        yield rows
 
 
 def weights_sha256(model: nn.Module) -> str:

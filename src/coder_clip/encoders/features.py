@@ -16,18 +16,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from ..datasets.base import Dataset
-from ..datasets.images import read_image
+from ..datasets.decoding import decode
+from ..datasets.images import unreadable
 from ..errors import UserError, one_line
 from ..foundation.progress import progress as progress_bar
-from ..foundation.reproducible import stored
+from .passes import image_features, pixels_of
 from .store import FeatureStore, features_key
 
 if TYPE_CHECKING:
@@ -225,7 +227,7 @@ class _Known:
     ) -> None:
         self._store, self._views = store, f"{views} {keep_views}" if views else ""
         self._shape = (1 + keep_views, encoder.dim)
-        self._encoder = features_key(encoder.metadata(), encoder.device, "image") if store else ""
+        self._encoder = features_key(encoder.metadata(), encoder.device) if store else ""
         self._kind = AS_STORED if dataset.as_stored else "image"
 
     def key(self, image_id: str, content: bytes) -> str:
@@ -331,35 +333,14 @@ def _encode(
 ) -> tuple[list[_Image], Tensor]:
     """The images of a batch that could be read, and their features (B, 1 + keep_views, d)."""
     assert batch.pixels is not None
-    made = _forward(encoder, batch.pixels, batch_size, views, keep_views)
+    forward = encoder.forward_images
+    made = image_features(forward, batch.pixels, batch_size, views, keep_views)
     # unreadable images were encoded as zeros, so that the batches of others stay the same
     keep = [i for i, image in enumerate(batch.images) if not image.error]
     # a list as an index is copied to the device, which waits for the forward pass
     if len(keep) == len(batch.images):
         return batch.images, made
     return [batch.images[i] for i in keep], made[keep]
-
-
-def _forward(
-    encoder: Encoder, pixels: Tensor, batch_size: int, views: int, keep_views: int
-) -> Tensor:
-    """Encode images (B, 3, H, W) or their views (B, E, 3, H, W), uint8 -> (B, 1 + keep_views, d)
-    float32: the mean over views, then single views of length 1. On the encoder's device.
-
-    Means are taken in float64, and rounded once.
-    """
-    if not views:
-        return stored(encoder.forward_images(pixels))[:, None]
-    # views of one image may be in two chunks; the batch size bounds the memory
-    chunks = torch.split(pixels.flatten(0, 1), batch_size)  # type: ignore[no-untyped-call]
-    flat = torch.cat([encoder.forward_images(chunk) for chunk in chunks])
-    each = flat.view(len(pixels), views, -1)
-    # one rounding at the end instead of one per addition
-    mean = each.double().mean(dim=1)
-    mean = stored(mean) if each.dtype == torch.float64 else mean.float()
-    # rounded to the float16 that is kept, then float32 again to be in one tensor
-    kept = normalize(each[:, :keep_views], dim=-1).half()
-    return torch.cat([mean[:, None], kept.float()], dim=1)
 
 
 # --- loading ahead of the encoder
@@ -409,15 +390,19 @@ def _load(
             image = dataset.image(image_id)
         else:
             # no code of the data set lies between the bytes and what is stored for them
-            image = read_image(path, dataset.as_stored, content)
+            image = _decoded(path, content, dataset.as_stored)
     except (UserError, OSError) as error:
         message = one_line(error, None)
         return _Image(position, error=message, reason=getattr(error, "reason", message))
-    if not views:
-        pixels = preprocess.pixels(image)
-    else:
-        pixels = torch.stack([preprocess.view(image, image_id, v) for v in range(views)])
-    return _Image(position, key, None, pixels.contiguous())
+    return _Image(position, key, None, pixels_of(image, preprocess, image_id, views))
+
+
+def _decoded(path: Path, content: bytes, as_stored: bool) -> Image.Image:
+    """The image in the bytes of a file. UserError if it cannot be decoded."""
+    try:
+        return decode(content, as_stored)
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
+        raise unreadable(path, error, content) from None
 
 
 class _Batch(NamedTuple):

@@ -30,46 +30,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import UserError
-from ..foundation import evidence
-from ..foundation.artifacts import atomic_path, read_json, sha256, write_json
-from ..foundation.blocks import Code, Found
-from ..foundation.caches import user_cache
+from ..foundation.artifacts import atomic_path, read_json, write_json
+from ..rerun.hashes import of_code, stamp
 from . import families
 from .spec import EncoderSpec
 
 log = logging.getLogger(__name__)
 
-# version of the folder's format and of the reading of photos; a new number computes all again
-FORMAT = 2
 # libraries whose versions can change features, besides those of the encoder's family
 LIBRARIES = ("torch", "torchvision", "pillow")
-# Kind -> module and function where making it begins. Their closure (foundation/blocks.py) is part
-# of the key: a feature holds as long as the code between its image or text and itself is the same.
-# The family of the encoder adds its own (`families`).
-MAKERS: families.Makers = {
-    "image": (
-        ("datasets/images", "read_image"),
-        ("encoders/preprocessing", "Preprocess.pixels"),
-        ("encoders/preprocessing", "Preprocess.view"),
-        ("encoders/features", "_stack"),
-        ("encoders/features", "_encode"),
-    ),
-    "text": (
-        ("encoders/encoder", "Encoder._tokens"),
-        ("encoders/encoder", "Encoder._encode_new"),
-    ),
-    "encoder": (("encoders/encoder", "load_encoder"),),
-}
+# Modules between an image or a text and its feature. Their code is part of the key: a feature holds
+# as long as it is the same.
+MAKERS = (
+    "datasets/decoding",
+    "encoders/passes",
+    "encoders/preprocessing",
+    "foundation/reproducible",
+)
 PACKAGE = Path(__file__).resolve().parents[1]
 SECONDS = 60.0  # of work that a killed process loses at most
 FILES, SMALL = 64, 1 << 20  # more than FILES files, each of fewer bytes than SMALL, become one
 DAY = 86400.0  # seconds; an older temporary file was left by a killed process
 Rows = dict[bytes, Tensor]  # digest (sha256 of the key) -> (size,) float32
-
-
-def cache_folder() -> Path:
-    """The folder of features: below XDG_CACHE_HOME, by default ~/.cache."""
-    return user_cache() / "coder-clip" / f"features-{FORMAT}"
 
 
 class FeatureStore:
@@ -88,7 +70,6 @@ class FeatureStore:
         self._loaded: dict[Path, Tensor] = {}  # file -> its features, for files that were read
         self._new: dict[Path, Rows] = {}  # place -> rows that are not in a file yet
         self._oldest = 0.0  # when the first of the new rows was made; 0: no new rows
-        self._noted: set[str] = set()  # encoders whose code is in the notes of this job
         if folder is not None:
             atexit.register(self.flush)
 
@@ -103,16 +84,7 @@ class FeatureStore:
         with self._lock:
             new, stored = self._new.get(place, {}), self._index(place)
             rows = {key: self._row(new, stored, _digest(key)) for key in keys}
-        found = {key: row for key, row in rows.items() if row is not None}
-        if found:
-            self._note_code(encoder)
-        return found
-
-    def _note_code(self, encoder: str) -> None:
-        """Note, once for an encoder, the code that made its stored features."""
-        if evidence.noting() and encoder not in self._noted:
-            self._noted.add(encoder)
-            evidence.made_by(_code_in.get(encoder, {}))
+        return {key: row for key, row in rows.items() if row is not None}
 
     def put(self, encoder: str, kind: str, features: Iterable[tuple[str, Tensor]]) -> None:
         """Store features (size,) by key.
@@ -198,7 +170,7 @@ class FeatureStore:
     def _about(self, spec: EncoderSpec) -> Path:
         """The file with the metadata of an encoder."""
         assert self._folder is not None
-        key = hashlib.sha256(encoder_key(asdict(spec), "encoder").encode()).hexdigest()
+        key = hashlib.sha256(encoder_key(asdict(spec)).encode()).hexdigest()
         return self._folder / "encoders" / f"{key}.json"
 
     @contextmanager
@@ -305,65 +277,32 @@ def _size(path: Path) -> int:
         return SMALL
 
 
-def encoder_key(of: Mapping[str, Any], kind: str, device: str = "") -> str:
+def encoder_key(of: Mapping[str, Any], device: str = "") -> str:
     """The key of what was made with an encoder: its metadata (``of``), the class of device (cpu,
-    cuda, mps), the versions of libraries, and the code that makes this kind (`MAKERS` here and of
-    its family).
+    cuda, mps), the versions of libraries, and the code of `MAKERS`, here and of its family.
     """
     family = families.of(of["model"])
     versions = {name: version(name) for name in (*LIBRARIES, *family.libraries)}
-    code = _marked_where_edited(_CODE[family.name, kind])
+    code = [_CODE[module] for module in (*MAKERS, *family.makers)]
     return json.dumps({**of, **versions, "code": code, "computed_on": device}, sort_keys=True)
 
 
-def features_key(metadata: Mapping[str, str], device: torch.device, kind: str) -> str:
-    """sha256 of `encoder_key` for a loaded encoder's metadata on this device.
-
-    kind: "image" or "text".
-    """
-    key = hashlib.sha256(encoder_key(metadata, kind, device.type).encode()).hexdigest()
-    _code_in[key] = _CODE[families.of(metadata["model"]).name, kind]
-    return key
+def features_key(metadata: Mapping[str, str], device: torch.device) -> str:
+    """sha256 of `encoder_key` for a loaded encoder's metadata on this device."""
+    return hashlib.sha256(encoder_key(metadata, device.type).encode()).hexdigest()
 
 
-def makers(family: families.Family, kind: str) -> list[tuple[str, str]]:
-    """Where the code begins that makes features of a kind: path of a module, block."""
-    place = f"{PACKAGE.parent.name}/{PACKAGE.name}"
-    starts = (*MAKERS[kind], *family.makers[kind])
-    return [(f"{place}/{module}.py", f"{name}()") for module, name in starts]
-
-
-# As it is now, at import, and not when features are stored: a file can change while weights load.
-# in an installed package the folder above is that of all packages, torch too
-_NOW = Code(PACKAGE.parent, PACKAGE.name)
+# when this module is imported, and not when features are stored: a file can change meanwhile
 _CODE = {
-    (family.name, kind): _NOW.closure(makers(family, kind), static=True)
-    for family in families.FAMILIES.values()
-    if family.encodes
-    for kind in MAKERS
+    module: of_code((PACKAGE / f"{module}.py").read_bytes())["code"]
+    for makers in (MAKERS, *(family.makers for family in families.FAMILIES.values()))
+    for module in makers
 }
-# key of features -> the code in it, of all keys that this process made
-_code_in: dict[str, Found] = {}
-
-
-def _marked_where_edited(code: Found) -> Found:
-    """The hashes of code, with a mark for each module that was edited after its import.
-
-    The job executes what it imported, so the hash of the edited file would stand for other code.
-    """
-    edited: Found = {}
-    for path in sorted(code.keys() & evidence.sources.keys()):
-        compiled = evidence.sources[path]
-        with evidence.unseen():
-            now = sha256(PACKAGE.parents[1] / path)
-        if now != compiled:
-            edited[path] = {"compiled": compiled}
-    return code | edited
 
 
 def _stats(files: Iterable[Path]) -> dict[str, list[int]]:
     """File -> its stamp (times, size, inode); {} if a file is missing."""
     try:
-        return {str(path): evidence.stamp(str(path)) for path in sorted(files)}
+        return {str(path): stamp(str(path)) for path in sorted(files)}
     except OSError:
         return {}

@@ -22,12 +22,13 @@ from .representation import knn_accuracy, stratified_subset
 if TYPE_CHECKING:
     from .estimates import Labels
 
+DRAWS = 10  # of a control that is drawn: one draw may be better or worse by chance
 # Strengths of whitening that validation images choose from: 0 only centres, 1 whitens fully.
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 CHOOSING = 4000  # validation images that choose: their neighbours are compared once a strength
 
 
-def some_rows(rows: Tensor, count: int, seed: int) -> Tensor:
+def some_rows(rows: Tensor, count: int, *seed: int) -> Tensor:
     """At most ``count`` of the rows (N, d), drawn without replacement, in their order; all if there
     are no more.
     """
@@ -37,7 +38,7 @@ def some_rows(rows: Tensor, count: int, seed: int) -> Tensor:
     return rows[torch.from_numpy(np.sort(chosen))]
 
 
-def random_rotation(width: int, seed: int) -> Tensor:
+def random_rotation(width: int, *seed: int) -> Tensor:
     """A random orthogonal matrix (width, width) float64, uniform over all of them (Haar).
 
     Q of a Gaussian matrix, each column with the sign that makes R's diagonal positive (Mezzadri
@@ -48,7 +49,7 @@ def random_rotation(width: int, seed: int) -> Tensor:
     return torch.from_numpy(q * np.sign(np.diag(r)))
 
 
-def random_directions(count: int, width: int, seed: int) -> Tensor:
+def random_directions(count: int, width: int, *seed: int) -> Tensor:
     """Random directions (count, width) float64, uniform over the sphere; not of length 1."""
     return torch.from_numpy(np.random.default_rng(seed).standard_normal((count, width)))
 
@@ -117,6 +118,6 @@ class Whitening:
         return STRENGTHS[int(np.argmax(accuracies))]
 
 
-def pooled(parts: Sequence[Tensor]) -> Tensor:
+def together(parts: Sequence[Tensor]) -> Tensor:
     """The rows of several sets of features, each scaled to length 1: (N, d) float64."""
     return torch.cat([l2_normalize(part) for part in parts])

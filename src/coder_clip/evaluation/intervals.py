@@ -43,6 +43,7 @@ def crossed_interval(
     tests: int = 1,
     groups: NDArray[Any] | None = None,
     weights: NDArray[np.float64] | None = None,
+    wider: float = 1.0,
 ) -> Interval:
     """Interval of the mean over runs and images: ``values`` (S, N), S runs on the same N images.
 
@@ -58,109 +59,73 @@ def crossed_interval(
     now and then, and Satterthwaite's many degrees of freedom would make such a p-value tiny. A
     correction for many tests (`holm`) lives from tiny p-values, so they must not come by chance.
 
-    added: SHARE or DIFFERENCE, which also bounds the interval; () for values without bounds. tests:
+    groups: (N,), what varies instead of images, as near twins, or classes; default: each image is a
+    group. Sums over groups take the place of images (the variance of a ratio; Cochran 1977, section
+    6.4). Groups of different weight count as (Σ w)² / Σ w² groups of equal weight (Kish 1965).
+
+    added: SHARE or DIFFERENCE, groups that are added to the observed ones and bound the interval;
+    () for values without bounds. Each has the typical weight Σ w² / Σ w, because 20 near twins are
+    one observation, and those of a difference have the size of a usual change of a group: 1 for
+    single images that are right or wrong, less where a group of many changes by little. tests:
     number of intervals that together hold the truth in 95 of 100 cases (Bonferroni: each has the
-    level 1 - 0.05 / tests, and p is multiplied by ``tests``). groups: (N,), near twins share a
-    number; then groups of images vary, not single images (`_over_groups`). weights: (N,) of a
-    weighted mean over images, only with groups; default: all equal."""
+    level 1 - 0.05 / tests, and p is multiplied by ``tests``). weights: (N,) of a weighted mean over
+    images; default: all equal. wider: factor of the standard error."""
     runs = np.asarray(values, dtype=np.float64)
-    # runs that are equal on every image say the same as one of them
-    at_most = math.inf
-    if bool((runs != runs[0]).any()):
-        at_most = len(runs) - 1
-    if groups is not None:
-        mean, parts, free = _over_groups(runs, added, np.asarray(groups), weights)
-        return _student(mean, parts, free, added, tests, at_most)
-    # the added images enter every run, beside the observed ones
-    extra = np.tile(np.asarray(added, dtype=np.float64), (len(runs), 1))
-    runs = np.concatenate([runs, extra], axis=1)
     s, n = runs.shape
-    mean = float(runs.mean())
-    run_means, image_means = runs.mean(axis=1), runs.mean(axis=0)
-    # The terms of Var, and the degrees of freedom of each. The term of images has ddof 0, so that
-    # for shares of one run it is p (1 − p) / n, as in Agresti and Coull.
-    parts = [float(image_means.var()) / n]
-    free = [n - 1]
-    if s > 1:
-        # residuals: what neither the run nor the image explains
-        rest = runs - run_means[:, None] - image_means + mean
-        noise = float((rest**2).sum()) / ((s - 1) * (n - 1)) / (s * n)
-        parts += [float(run_means.var(ddof=1)) / s, -noise]
-        free += [s - 1, (s - 1) * (n - 1)]
-    return _student(mean, parts, free, added, tests, at_most)
-
-
-def _over_groups(
-    runs: NDArray[np.float64],
-    added: Sequence[float],
-    groups: NDArray[Any],
-    weights: NDArray[np.float64] | None,
-) -> tuple[float, list[float], list[float]]:
-    """`crossed_interval` with groups.
-
-    Mean of runs (S, N), terms of its variance, and the degrees of freedom of each term.
-
-    The same formula with sums over groups (N,) in place of images (the variance of a ratio; Cochran
-    1977, section 6.4); with one image per group the numbers are the same. Each added image is a
-    group of typical weight, Σ w² / Σ w, because 20 near twins are one observation. Groups of
-    different weight count as (Σ w)² / Σ w² groups of equal weight (Kish 1965).
-    """
-    s, n = runs.shape
-    numbers, group = np.unique(groups, return_inverse=True)
     weights = np.full(n, 1 / n) if weights is None else weights
-    # a group weighs as much as its images together; added groups have the typical weight
+    numbers, group = np.unique(np.arange(n) if groups is None else groups, return_inverse=True)
     weight = np.bincount(group, weights=weights)
+    observed = np.stack([np.bincount(group, weights=weights * run) for run in runs])
     typical = float((weight**2).sum() / weight.sum())
     weight = np.concatenate([weight, np.full(len(added), typical)])
-    sums = np.zeros((s, len(weight)))
-    sums[:, len(numbers) :] = typical * np.asarray(added, dtype=np.float64)
-    for run, run_sums in zip(runs, sums, strict=True):
-        run_sums[: len(numbers)] = np.bincount(group, weights=weights * run)
+    size = 1.0
+    if added == DIFFERENCE:
+        size = _usual_size(observed / weight[: len(numbers)])
+    extra = np.tile(typical * size * np.asarray(added, dtype=np.float64), (s, 1))
+    sums = np.concatenate([observed, extra], axis=1)
     total = float(weight.sum())
     run_means = sums.sum(axis=1) / total
     mean = float(run_means.mean())
     effective = total**2 / float((weight**2).sum())  # number of equal groups that say as much
     group_sums = sums.mean(axis=0)  # mean over runs
+    # The terms of Var, and the degrees of freedom of each. The term of groups has ddof 0, so that
+    # for shares of one run it is p (1 − p) / n, as in Agresti and Coull.
     parts = [float(((group_sums - mean * weight) ** 2).sum()) / total**2]
     free = [effective - 1]
     if s > 1:
-        # residuals as for images, but each group's share of the mean scales with its weight
+        # residuals, what neither the run nor the group explains; they scale with a group's weight
         rest = sums - group_sums - (run_means - mean)[:, None] * weight
         noise = float((rest**2).sum()) / ((s - 1) * s * total**2) * effective / (effective - 1)
         parts += [float(run_means.var(ddof=1)) / s, -noise]
         free += [s - 1, (s - 1) * (effective - 1)]
-    return mean, parts, free
-
-
-def _student(
-    mean: float,
-    parts: Sequence[float],
-    free: Sequence[float],
-    added: Sequence[float],
-    tests: int,
-    at_most: float,
-) -> Interval:
-    """Student's t interval of a mean whose variance is the sum of ``parts``.
-
-    free: the degrees of freedom of each part; at_most: those of the p-value.
-    """
     # sums of NumPy, because Python's own differs in the last bit from 3.12 on
-    # the estimate of noise may be too large; images alone are a lower bound
+    # the estimate of noise may be too large; groups alone are a lower bound
     variance = max(float(np.sum(parts)), parts[0])
     # Satterthwaite: a part with few degrees of freedom lowers the degrees of freedom of the sum
     squares = float(np.sum([p**2 / f for p, f in zip(parts, free, strict=True)]))
     # 1e-300: no division by 0 if all parts are 0
     degrees = variance**2 / max(squares, 1e-300)
+    error = wider * variance**0.5
     half, p_value = 0.0, 1.0
-    if variance > 0:
-        half = float(stdtrit(degrees, 1 - (1 - LEVEL) / (2 * tests))) * variance**0.5
-        of_p_value = min(degrees, at_most)
-        p_value = min(1.0, tests * float(2 * stdtr(of_p_value, -abs(mean) / variance**0.5)))
+    if error > 0:
+        half = float(stdtrit(degrees, 1 - (1 - LEVEL) / (2 * tests))) * error
+        # runs that are equal on every image say the same as one of them
+        if bool((runs != runs[0]).any()):
+            degrees = min(degrees, s - 1)
+        p_value = min(1.0, tests * float(2 * stdtr(degrees, -abs(mean) / error)))
     low, high = mean - half, mean + half
     # a share stays within 0 and 1, a difference within −1 and 1
     if added:
         low, high = max(min(added), low), min(max(added), high)
     return Interval(low, high, p_value)
+
+
+def _usual_size(changes: NDArray[np.float64]) -> float:
+    """Root mean square of the changes that are not 0; 1 if all are."""
+    changed = changes[changes != 0]
+    if len(changed) == 0:
+        return 1.0
+    return float((changed**2).mean() ** 0.5)
 
 
 def clear(difference: Mapping[str, Any]) -> Literal["better", "worse", ""]:
@@ -179,11 +144,6 @@ def clear(difference: Mapping[str, Any]) -> Literal["better", "worse", ""]:
     if high < 0:
         return "worse"
     return ""
-
-
-def with_zero(low: float, high: float) -> tuple[float, float]:
-    """The interval, widened to hold 0."""
-    return min(low, 0.0), max(high, 0.0)
 
 
 def images_to_settle(difference: float, changed: float) -> int:

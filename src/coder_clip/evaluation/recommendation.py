@@ -20,22 +20,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..baselines.methods import DIAGNOSTICS, FEW_SHOT, LABELS, ZERO_SHOT
+from ..baselines.methods import FEW_SHOT, LABELS, ZERO_SHOT
 from ..errors import UserError
 from ..protocols import usable
 from .estimates import (
-    SeedsEstimate,
+    Estimate,
+    compare,
     estimate,
-    over_seeds,
-    paired_test,
-    paired_test_over_seeds,
 )
 from .intervals import clear
+from .validation import DIAGNOSTICS, NAMES
 
 if TYPE_CHECKING:
-    from .estimates import Labels, Values
+    pass
 
-NAMES = "clip"  # names alone: what every other method is compared with
 JsonObject = Mapping[str, Any]
 
 
@@ -100,7 +98,7 @@ class Recommendation:
             "better": "on test images it is clearly better, too",
             "": "on test images the difference is not clear",
             "worse": "on test images it is clearly worse",
-        }[clear(self.on_test["against_clip"]["difference"])]
+        }[clear(self.on_test["against_clip"])]
 
 
 def candidates(methods: Iterable[str]) -> list[str]:
@@ -109,31 +107,6 @@ def candidates(methods: Iterable[str]) -> list[str]:
     """
     given = set(methods)
     return [m for m in ZERO_SHOT if m in given and m != NAMES and m not in DIAGNOSTICS]
-
-
-def n_candidates(methods: Iterable[str]) -> int:
-    """How many of these zero-shot methods can be recommended besides names alone."""
-    return len({*methods} - {NAMES, *DIAGNOSTICS})
-
-
-def entry(
-    method: str,
-    setting: str,
-    correct: Values,
-    of_names: Values,
-    tests: int,
-    groups: Labels | None = None,
-) -> dict[str, Any]:
-    """A method on validation images: its accuracy, and its difference from names alone, corrected
-    for ``tests``.
-
-    correct, of_names: (N,) of 0 and 1, the results of the method and of names alone; tests: number
-    of candidates. groups: (N,), near twins share a number, and the intervals are over groups.
-    Keys: method, setting, accuracy (`Estimate`), against_clip (`PairedTest`; None for names alone).
-    """
-    against = None if method == NAMES else paired_test(of_names, correct, tests, groups)
-    accuracy = estimate(correct, groups=groups)
-    return {"method": method, "setting": setting, "accuracy": accuracy, "against_clip": against}
 
 
 CANDIDATES = candidates(ZERO_SHOT)
@@ -151,7 +124,7 @@ def recommend(methods: Sequence[JsonObject], among: Sequence[str] = CANDIDATES) 
         return None
     entry_of = {m["method"]: m for m in methods}
     tested = [entry_of[method] for method in among if method in entry_of]
-    better = [e for e in tested if clear(e["against_clip"]["difference"]) == "better"]
+    better = [e for e in tested if clear(e["against_clip"]) == "better"]
     if not better:
         return NAMES
     # of equals max takes the first, in the order of `among`
@@ -190,8 +163,8 @@ class Rival:
     """
 
     method: str
-    accuracy: SeedsEstimate
-    difference: SeedsEstimate | None
+    accuracy: Estimate
+    difference: Estimate | None
     shots: int | None = None
     several: bool = True
 
@@ -240,10 +213,10 @@ class Rival:
     @property
     def _on_test(self) -> str:
         """The result on test images, in words."""
-        accuracy = "{mean:.1f} % [{low:.1f}, {high:.1f}]".format(**_in_percent(self.accuracy))
+        accuracy = "{value:.1f} % [{low:.1f}, {high:.1f}]".format(**_in_percent(self.accuracy))
         if self.difference is None:
             return f"has {accuracy} of the test images right"
-        points = "{mean:+.1f} [{low:+.1f}, {high:+.1f}] points".format(
+        points = "{value:+.1f} [{low:+.1f}, {high:+.1f}] points".format(
             **_in_percent(self.difference)
         ).replace("-", "−")
         verdict = clear(self.difference)
@@ -344,8 +317,8 @@ def _rival(
     # the recommended method has one run, which is compared with each run of the other
     after = other.to_numpy().T
     before = np.broadcast_to(base.to_numpy().T, after.shape)
-    difference = paired_test_over_seeds(before, after, groups=groups)["difference"]
-    return Rival(method, over_seeds(after, groups), difference, shots, len(after) > 1)
+    difference = compare(before, after, groups=groups)
+    return Rival(method, estimate(after, groups=groups), difference, shots, len(after) > 1)
 
 
 def _correct(rows: pd.DataFrame, method: str, setting: str, runs: str) -> pd.DataFrame:
@@ -366,5 +339,5 @@ def _groups(rows: pd.DataFrame) -> NDArray[Any] | None:
     return numbers
 
 
-def _in_percent(share: SeedsEstimate) -> dict[str, float]:
-    return {"mean": 100 * share["mean"], "low": 100 * share["low"], "high": 100 * share["high"]}
+def _in_percent(share: Estimate) -> dict[str, float]:
+    return {"value": 100 * share["value"], "low": 100 * share["low"], "high": 100 * share["high"]}

@@ -22,16 +22,10 @@ from ..baselines.zero_shot import description_scores
 from ..foundation.reproducible import exact_matmul, ordered_sum
 from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, l2_normalize
 from ..texts.kinds import BESIDES_NAME
-from .estimates import (
-    as_estimate,
-    estimate,
-    paired_mean_test,
-    paired_test,
-    paired_test_over_seeds,
-)
+from .estimates import compare, estimate
 
 if TYPE_CHECKING:
-    from .estimates import Labels
+    from .estimates import Labels, Values
 
 # one by one, then together: with the name, without it
 KIND_COMBINATIONS: tuple[tuple[str, ...], ...] = (
@@ -231,7 +225,7 @@ def text_choice_curve(stage_one: StageOne, counts: Sequence[int]) -> list[dict[s
 def text_tests(
     stage_one: StageOne, counts: Sequence[int], n_subsets: int = 3, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Paired tests (`PairedTest`) of what texts add to stage one, on the same images.
+    """Comparisons of what texts add to stage one, on the same images.
 
     all_against_few: all texts of every class against the share FEW of each class and kind, rounded
     up, over the random draws of `text_count_curve`. diverse_against_alike: the most diverse texts
@@ -239,8 +233,10 @@ def text_tests(
     `text_choice_curve` with which it is right. kind: all kinds against all without one kind, for
     each kind besides the name.
 
-    A positive difference says that more texts, more diverse texts, or texts of this kind help. A
-    test without a choice of texts is absent.
+    Each has the keys of `Difference`, with an interval for other images of these classes, and
+    over_classes, a `Difference` whose interval is for other classes. A positive difference says
+    that more texts, more diverse texts, or texts of this kind help. A test without a choice of
+    texts is absent.
     """
     return [
         *_all_against_few(stage_one, n_subsets, seed),
@@ -260,11 +256,8 @@ def _all_against_few(stage_one: StageOne, n_subsets: int, seed: int) -> list[dic
     if np.array_equal(draws[0], every):
         return []
     few = np.stack([stage_one.correct(keep) for keep in draws])
-    test = paired_test_over_seeds(
-        few, np.broadcast_to(stage_one.correct(every), few.shape), groups=stage_one.groups
-    )
-    difference = as_estimate(test["difference"])
-    return [{"test": "all_against_few", **test, "difference": difference}]
+    every_text = np.broadcast_to(stage_one.correct(every), few.shape)
+    return [{"test": "all_against_few", **_compared(stage_one, few, every_text)}]
 
 
 def _diverse_against_alike(stage_one: StageOne, counts: Sequence[int]) -> list[dict[str, Any]]:
@@ -277,7 +270,7 @@ def _diverse_against_alike(stage_one: StageOne, counts: Sequence[int]) -> list[d
         chosen: np.mean([stage_one.correct(keep) for keep in masks.values()], axis=0)
         for chosen, masks in kept.items()
     }
-    test = paired_mean_test(shares["alike"], shares["diverse"], stage_one.groups)
+    test = _compared(stage_one, shares["alike"], shares["diverse"])
     return [{"test": "diverse_against_alike", **test}]
 
 
@@ -289,9 +282,16 @@ def _each_kind(stage_one: StageOne) -> list[dict[str, Any]]:
     for kind in BESIDES_NAME:
         if kind in stage_one.kind:
             before = stage_one.correct(every & (stage_one.kind != kind))
-            test = paired_test(before, after, groups=stage_one.groups)
-            tests.append({"test": "kind", "kind": kind, **test})
+            tests.append({"test": "kind", "kind": kind, **_compared(stage_one, before, after)})
     return tests
+
+
+def _compared(stage_one: StageOne, before: Values, after: Values) -> dict[str, Any]:
+    """The difference on these classes, and (over_classes) with an interval for other classes."""
+    return {
+        **compare(before, after, groups=stage_one.groups),
+        "over_classes": compare(before, after, groups=stage_one.labels),
+    }
 
 
 def _draws(stage_one: StageOne, n_subsets: int, seed: int) -> list[NDArray[np.int64]]:

@@ -14,13 +14,12 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError, one_line
-from . import evidence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,6 +93,11 @@ class Paths:
         return self.root / "figures" / f"{name}{suffix}"
 
     @property
+    def claims(self) -> Path:
+        """The verdict on every claim."""
+        return self.root / "evaluation/claims.json"
+
+    @property
     def report(self) -> Path:
         return self.root / "report.html"
 
@@ -160,8 +164,7 @@ def _remove_unlocked(path: Path) -> None:
     Two runs may make the same file.
     """
     try:
-        # what a killed process left decides nothing
-        with evidence.unseen(), path.open("rb") as stream:
+        with path.open("rb") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (FileNotFoundError, BlockingIOError):
         return
@@ -173,7 +176,6 @@ def _remove_unlocked(path: Path) -> None:
 def write_bytes(path: str | Path, data: bytes) -> None:
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
-    evidence.wrote(path, hashlib.sha256(data).hexdigest())
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -347,7 +349,6 @@ def _reading(
     UserError if the file is missing, or if the block raises one of ``errors``. kind: what the file
     should be, for the message.
     """
-    evidence.reading(path)
     try:
         yield present(Path(path))
     except errors as error:
@@ -366,9 +367,10 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def made_by(command: str, inputs: list[Path]) -> dict[str, Any]:
-    """The origin of a document: the command, and each input with its hash."""
-    return {"command": command, "inputs": {shown(p): sha256(p) for p in sorted(inputs)}}
+def made_by(command: str, inputs: Iterable[str | None]) -> dict[str, Any]:
+    """The origin of a document: the command, and each input with its hash. None is no input."""
+    paths = sorted(Path(path) for path in inputs if path is not None)
+    return {"command": command, "inputs": {shown(path): sha256(path) for path in paths}}
 
 
 def shown(path: Path) -> str:

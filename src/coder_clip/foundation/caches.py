@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+FEATURES = 2  # version of the store of features
+
 
 def user_cache() -> Path:
     """The user's folder of caches: XDG_CACHE_HOME, by default ~/.cache.
@@ -19,3 +21,8 @@ def user_cache() -> Path:
         return Path.home() / ".cache"
     except RuntimeError:
         return Path(os.devnull)
+
+
+def feature_store() -> Path:
+    """The folder of the user's features (encoders/store.py)."""
+    return user_cache() / "coder-clip" / f"features-{FEATURES}"

@@ -13,13 +13,14 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import UserError, one_line
+from ..rerun.hashes import Hashes
 from .dvc_config import check_config
 from .git import git
-from .hashes import Hashes
 
 MD5 = re.compile(r"[0-9a-f]{32}")
 MISSING = "not in the remote"
@@ -34,7 +35,11 @@ class NoRemote(UserError):
 
 
 def unavailable() -> str:
-    """Why nothing can be recorded in this folder; "" if it can."""
+    """Why nothing can be recorded in this folder; "" if it can.
+
+    ModuleNotFoundError if DVC is not installed: it comes with an extra.
+    """
+    import_module("dvc")
     if not Path(".dvc").is_dir():
         return "no DVC repository here"
     try:

@@ -8,23 +8,17 @@ millisecond per file."""
 from __future__ import annotations
 
 import ast
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from . import blocks, evidence
-
-CLONE = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)
 class Module:
     """A module's declarations.
 
-    Its name, its module-level literals, and all names that it defines at module level. What is read
-    of them is noted for the certificate of a job.
+    Its name, its module-level literals, and all names that it defines at module level.
     """
 
     name: str
@@ -34,12 +28,10 @@ class Module:
 
     def defines(self, name: str) -> bool:
         """True if the module defines the name."""
-        self._took(f"{name}{blocks.DEFINED}")
         return name in self._defines
 
     def get(self, name: str, default: Any = None) -> Any:
         """The literal with a name; ``default`` if there is none."""
-        self._took(name)
         return self._constants.get(name, default)
 
     def required(self, *names: str) -> list[Any]:
@@ -52,23 +44,17 @@ class Module:
             raise ImportError(f"{self.path} has to declare {' and '.join(missing)}, as a literal")
         return [self.get(name) for name in names]
 
-    def _took(self, name: str) -> None:
-        # in another program this module is a library, which nobody watches
-        if evidence.FLAGS in globals():
-            evidence.took(os.path.relpath(self.path, CLONE), name)
-
 
 def modules(folder: Path) -> list[Module]:
     """The modules of a folder except ``__init__``, by name."""
-    return [_read(path) for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
+    return [module(path) for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
 
 
-def _read(path: Path) -> Module:
-    """Parse a source file into its declarations, without importing it."""
+def module(path: Path) -> Module:
+    """The declarations in a source file."""
     constants: dict[str, Any] = {}
     defines = set()
-    with evidence.unseen():  # what is read of the module is noted, not the file
-        tree = ast.parse(path.read_bytes(), path)
+    tree = ast.parse(path.read_bytes(), path)
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             defines.add(node.name)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,35 +14,26 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..baselines import CLIP_ENSEMBLE
 from ..baselines.few_shot import FewShotInputs, Fitted, OfTexts
 from ..baselines.few_shot import method as method_of
 from ..baselines.grid_search import Point
-from ..baselines.methods import CLIP_ENSEMBLE
-from ..baselines.zero_shot import clip_scores
+from ..baselines.zero_shot import class_weights, clip_scores
 from ..errors import UserError
-from ..evaluation.estimates import estimate, over_seeds, paired_test_over_seeds
-from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
+from ..evaluation.estimates import compare, estimate
+from ..foundation.artifacts import made_by, write_json, write_parquet
 from ..protocols import FLAWS, SETTINGS, Setting
 from ..texts.kinds import IN_CODER
 from ..texts.sentences import FEW_SHOT
 from .coder import text_tags
-from .common import (
-    SHOTS,
-    VOCABULARY,
-    SplitFeatures,
-    Texts,
-    read_image_features,
-    read_texts,
-    use_threads,
-)
+from .common import SplitFeatures, read_image_features, use_threads
 from .predictions import with_groups
 from .shots import different, drawn, shot_rows
-
-if TYPE_CHECKING:
-    from ..pipeline.config import Config
+from .text_inputs import VOCABULARY, Texts, read_texts
 
 # the method whose flaws are measured, and that all other methods are compared with
 CODER_ADAPTER = "coder_adapter"
+Steps = tuple[float, float, int]  # from, to, number
 
 
 @dataclass(frozen=True)
@@ -72,22 +63,54 @@ class FittedMethod:
     runs: dict[Point, SeedRun] = field(default_factory=dict)
 
 
-def run(config: Config, model: str, dataset: str, shots: int) -> None:
-    """Write ``adapter/{model}/{dataset}/{shots}.parquet`` and ``.json``."""
+def run(
+    *,
+    pool: str,
+    val: str,
+    test: str,
+    texts: str,
+    out: str,
+    document: str,
+    shots: int,
+    seeds: list[int],
+    settings: list[str],
+    methods: list[str],
+    published: str,
+    part: bool,
+    initial: tuple[float, float],
+    grid: tuple[Steps, Steps, int],
+    skip: bool,
+    command: str,
+    threads: int,
+) -> None:
+    """Run the few-shot methods with ``shots`` images per class; write a row for each image, method,
+    setting and seed, and their accuracies.
+
+    pool, val, test: features of the shots of all seeds, of validation and test images. texts: text
+    features. out, document: Parquet and JSON. published: the data set under which methods publish
+    their settings. part: the data set is a part of another one. initial, grid: of the
+    CODER-Adapter, α and β before the search, and the steps of both. skip: skip shots that could not
+    be read.
+    """
     # Settings share work: a seed's shots are read once (`inputs_of`), a method is fitted once for
     # all settings with the same texts (`fits`), and zero-shot CLIP, which depends on neither
     # shots nor setting, is one run for all.
-    use_threads(config.features.threads)
-    pool, val, test = (
-        read_image_features(config, model, dataset, split) for split in (SHOTS, "val", "test")
-    )
-    texts = read_texts(config, model, dataset, test)
-    weights = texts.weights("prompt", len(test.classes))
+    use_threads(threads)
+    drawn_from, images = read_image_features(pool), read_image_features(test)
+    sentences = read_texts(texts, images)
+    n_classes = len(images.classes)
+    # zeros, and so logits of 0, without texts of the classes
+    weights = torch.zeros(n_classes, images.features.shape[1])
+    if sentences.of_classes:
+        weights = class_weights(*sentences.of("prompt"), n_classes)
     # every method adds to CLIP's logits, so they are computed once
-    on_val, on_test = (ScoredSplit(i, clip_scores(i.features, weights)) for i in (val, test))
+    on_val, on_test = (
+        ScoredSplit(split, clip_scores(split.features, weights))
+        for split in (read_image_features(val), images)
+    )
     clip_run = SeedRun(Point(), on_val.accuracy(), on_test.accuracy(), on_test.clip.argmax(dim=1))
-    methods = runnable(config, dataset, texts)
-    seeds = different(config, pool, shots)
+    some = runnable(methods, sentences, part)
+    other_seeds = different(seeds, drawn_from, shots)
     runs: dict[tuple[str, str, int], SeedRun] = {}  # by method, setting, seed
     # the CODER-Adapter: clean, and clean with one flaw; by flaw (or "clean") and seed
     flawed: dict[tuple[str, int], SeedRun] = {}
@@ -95,65 +118,59 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
 
     def run_seed(seed: int) -> None:
         """Fit, tune and evaluate all methods with one seed's shots; fills ``runs``, ``flawed``."""
-        rows = shot_rows(config, pool, shots, seed)
+        rows = shot_rows(drawn_from, shots, seed, skip)
         # fits so far; `_fit_once` adds to them, and settings with the same texts share one
-        fits: dict[str, list[FittedMethod]] = {method: [] for method in methods}
+        fits: dict[str, list[FittedMethod]] = {method: [] for method in some}
         # an image that is a shot must not choose hyper-parameters as well
-        choosing = on_val.without({pool.ids[i] for i in rows.tolist()})
+        choosing = on_val.without({drawn_from.ids[i] for i in rows.tolist()})
 
         @cache
         def inputs_of(s: Setting) -> FewShotInputs:
             inputs = few_shot_inputs(
-                config, dataset, s, seed, pool, rows, choosing.images, texts, weights
+                published, grid, s, seed, drawn_from, rows, choosing.images, sentences, weights
             )
             return replace(inputs, of_texts=of_texts)
 
         def run_of(method: str, s: Setting) -> SeedRun:
             """Run one method in one setting."""
             m = _fit_once(method, inputs_of(s), choosing, fits[method])
-            return _chosen(method, s, m, Point(*config.initial(dataset)), choosing, on_test)
+            return _chosen(method, s, m, Point(*initial), choosing, on_test)
 
-        for setting in config.settings:
-            if texts.of_classes:
+        for setting in settings:
+            if sentences.of_classes:
                 runs[CLIP_ENSEMBLE, setting, seed] = clip_run
-            for method in methods:
+            for method in some:
                 runs[method, setting, seed] = run_of(method, SETTINGS[setting])
         # flaws are measured against clean, even if the run does not report clean
-        if CODER_ADAPTER in methods and "as_published" in config.settings:
+        if CODER_ADAPTER in some and "as_published" in settings:
             for key, s in {"clean": SETTINGS["clean"], **_flaws()}.items():
                 flawed[key, seed] = run_of(CODER_ADAPTER, s)
 
-    for seed in tqdm(seeds, desc=f"{shots} shots, seeds", unit="seed"):
+    for seed in tqdm(other_seeds, desc=f"{shots} shots, seeds", unit="seed"):
         run_seed(seed)
 
-    paths = Paths(config.results)
-    out = paths.adapter(model, dataset, shots)
     write_parquet(
-        out, pd.concat([_rows(test, *key, r) for key, r in runs.items()], ignore_index=True)
+        out, pd.concat([_rows(images, *key, r) for key, r in runs.items()], ignore_index=True)
     )
-    inputs = [paths.image_features(model, dataset, s) for s in (SHOTS, "val", "test")]
-    inputs.append(paths.text_features(model, dataset))
     write_json(
-        out.with_suffix(".json"),
+        document,
         {
-            "dataset": dataset,
-            "model": model,
+            "dataset": images.meta["dataset"],
+            "model": images.meta["model"],
             "shots": shots,
-            "images": len(test.ids),
-            "left_out": {"test": test.n_skipped, **_skipped_shots(config, pool, shots)},
-            "runs": [_document(*key, r, test) for key, r in runs.items()],
-            "summary": _summary(seeds, runs, test),
-            "flaws": _effects(seeds, flawed, test),
-            "made_by": made_by(
-                f"coder-clip adapter --model {model} --dataset {dataset} --shots {shots}", inputs
-            ),
+            "images": len(images.ids),
+            "left_out": {"test": images.n_skipped, **_skipped_shots(seeds, drawn_from, shots)},
+            "runs": [_document(*key, r, images) for key, r in runs.items()],
+            "summary": _summary(other_seeds, runs, images),
+            "flaws": _effects(other_seeds, flawed, images),
+            "made_by": made_by(command, [pool, val, test, texts]),
         },
     )
 
 
 def few_shot_inputs(
-    config: Config,
-    dataset: str,
+    published: str,
+    grid: tuple[Steps, Steps, int],
     s: Setting,
     seed: int,
     pool: SplitFeatures,
@@ -164,9 +181,13 @@ def few_shot_inputs(
 ) -> FewShotInputs:
     """The inputs of a method: a seed's shots (rows of the pool), CLIP's weights (C, d), texts of a
     setting.
+
+    published: the data set under which methods publish their settings. grid: steps of β and α, and
+    rounds.
     """
+    (b0, b1, b_steps), (a0, a1, a_steps), rounds = grid
     return FewShotInputs(
-        dataset=config.published_name(dataset),
+        dataset=published,
         seed=seed,
         cache=pool.features[rows],
         views=None if pool.views is None else pool.views[rows],
@@ -175,22 +196,18 @@ def few_shot_inputs(
         texts=_texts_of_coder(texts, s),
         imagenet_names=texts.imagenet_names,
         validation=val.features,
-        grid=(config.adapter.betas, config.adapter.alphas, config.adapter.rounds),
+        grid=((b0, b1, b_steps), (a0, a1, a_steps), rounds),
     )
 
 
-def runnable(config: Config, dataset: str, texts: Texts) -> list[str]:
-    """The configured methods that a data set can run, in the order of the configuration.
+def runnable(methods: list[str], texts: Texts, part: bool) -> list[str]:
+    """The methods that a data set can run, in the order given. part: it is a part of another one.
 
     A data set without texts of its classes runs only methods that use neither such texts nor CLIP's
     logits. A data set that is a part of another one runs only the other methods.
     """
     named = texts.of_classes
-    some = [
-        m
-        for m in config.adapter.methods
-        if method_of(m).class_texts or not named or not config.part(dataset)
-    ]
+    some = [m for m in methods if method_of(m).class_texts or not named or not part]
     return [m for m in some if named or not method_of(m).class_texts]
 
 
@@ -315,23 +332,21 @@ def _effects(
         {
             "flaw": key,
             "method": CODER_ADAPTER,
-            "clean": over_seeds(correct["clean"], test.groups),
-            "accuracy": over_seeds(correct[key], test.groups),
-            "difference": paired_test_over_seeds(
-                correct["clean"], correct[key], groups=test.groups
-            )["difference"],
+            "clean": estimate(correct["clean"], groups=test.groups),
+            "accuracy": estimate(correct[key], groups=test.groups),
+            "difference": compare(correct["clean"], correct[key], groups=test.groups),
         }
         for key in keys
         if key != "clean"
     ]
 
 
-def _skipped_shots(config: Config, pool: SplitFeatures, shots: int) -> dict[str, int]:
+def _skipped_shots(seeds: list[int], pool: SplitFeatures, shots: int) -> dict[str, int]:
     """``drawn``: number of different images that all seeds draw as shots.
 
     ``shots``: how many of these images could not be read.
     """
-    images = {image for seed in config.adapter.seeds for image in drawn(pool, shots, seed)}
+    images = {image for seed in seeds for image in drawn(pool, shots, seed)}
     unread = images - set(pool.ids)
     return {"shots": len(unread), "drawn": len(images)}
 
@@ -376,12 +391,10 @@ def _summary(
     summary = []
     for (method, setting), right in correct.items():
         entry: dict[str, Any] = {"method": method, "setting": setting}
-        entry["accuracy"] = over_seeds(right, test.groups)
+        entry["accuracy"] = estimate(right, groups=test.groups)
         # compared on the same seeds and images, within one setting
         coder = correct.get((CODER_ADAPTER, setting))
         if coder is not None and method != CODER_ADAPTER:
-            entry["coder_adapter_against"] = paired_test_over_seeds(
-                right, coder, groups=test.groups
-            )
+            entry["coder_adapter_against"] = compare(right, coder, groups=test.groups)
         summary.append(entry)
     return summary

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..foundation.artifacts import Paths, read_tensors, write_tensors
+from ..foundation.artifacts import read_tensors, write_tensors
 from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors
 from ..protocols import SETTINGS, Setting
 from ..texts.sentences import AS_PUBLISHED, NAMES
-from .common import SplitFeatures, Texts, belongs, read_texts, use_threads
-
-if TYPE_CHECKING:
-    from ..pipeline.config import Config
+from .common import SplitFeatures, belongs, use_threads
+from .text_inputs import Texts, read_texts
 
 
-ABOUT = "Build the compact CODER of a data set: class sums, name features, Gram matrix."
+def run(*, texts: str, out: str, threads: int) -> None:
+    """Write the compact CODERs of a data set, as published and corrected: class sums, name
+    features, Gram matrix.
 
-
-def run(config: Config, model: str, dataset: str) -> None:
-    """Write ``coder/{model}/{dataset}.safetensors``: compact CODERs as published and corrected."""
-    use_threads(config.features.threads)
-    texts = read_texts(config, model, dataset)
+    texts: text features.
+    """
+    use_threads(threads)
+    read = read_texts(texts)
     tensors = {}
     # corrected has the same texts as clean, so clean stands for both
     for setting in (SETTINGS["clean"], SETTINGS["as_published"]):
         variant = _variant(uses_published_texts(setting.name))
-        for key, tensor in text_neighbors(texts, setting).state().items():
+        for key, tensor in text_neighbors(read, setting).state().items():
             tensors[f"{variant}.{key}"] = tensor
-    meta = {key: texts.meta[key] for key in ("model", "dataset", "classes", "encoder")}
-    write_tensors(Paths(config.results).coder(model, dataset), tensors, meta)
+    meta = {key: read.meta[key] for key in ("model", "dataset", "classes", "encoder")}
+    write_tensors(out, tensors, meta)
 
 
 def text_neighbors(texts: Texts, setting: Setting) -> TextNeighbors:
@@ -44,16 +42,15 @@ def text_neighbors(texts: Texts, setting: Setting) -> TextNeighbors:
 
 
 def read_neighbors(
-    config: Config, images: SplitFeatures, as_published: bool = False
+    file: str | Path, images: SplitFeatures, as_published: bool = False
 ) -> TextNeighbors:
-    """The compact CODER of these images' model and data set.
+    """Read the compact CODER of these images' model and data set.
 
     as_published: the variant with the published texts. UserError if the file was made for other
     features.
     """
-    path: Path = Paths(config.results).coder(images.meta["model"], images.meta["dataset"])
-    tensors, meta = read_tensors(path)
-    belongs(path, meta, images)
+    tensors, meta = read_tensors(file)
+    belongs(Path(file), meta, images)
     # one file holds two variants, told apart by a prefix of the tensor names
     prefix = f"{_variant(as_published)}."
     return TextNeighbors.from_state(

@@ -4,24 +4,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..foundation.artifacts import Paths, read_classes, write_json
-from ..zero_shot import softmax_gap, top_k
-from .coder import read_neighbors, uses_published_texts
+from ..foundation.artifacts import write_json
+from ..zero_shot import softmax_gap
+from ..zero_shot import top_k as best
+from .coder import read_neighbors
 from .common import read_image_features, use_threads
 
-if TYPE_CHECKING:
-    from ..pipeline.config import Config
 
-
-def run(config: Config, dataset: str) -> None:
-    """Write ``one_to_one/pairs/{dataset}.json``: all pairs that stage two can compare, and how
-    often it compares each.
+def run(
+    *,
+    images: str,
+    coder: str,
+    out: str,
+    gate: float,
+    widest: float,
+    variants: list[bool],
+    top_k: int,
+    threads: int,
+) -> None:
+    """Write all pairs that stage two can compare, and how often it compares each.
 
     These are the unordered pairs among the top candidates of validation images inside the widest
     gate of all settings and of the threshold sweep, most frequent first. If a source makes the
@@ -29,25 +34,19 @@ def run(config: Config, dataset: str) -> None:
     Test images do not decide which texts are written, unless a data set has no validation images.
     Labels are not read. Only the model that compares texts (generator.encoder, by default the
     first) decides: other models change no text and no number.
+
+    images: features of validation or test images. coder: the compact CODER. gate, widest:
+    thresholds of the margin, of the data set and of all settings. variants: with the texts as
+    published or not, of the settings in use.
     """
-    use_threads(config.features.threads)
-    paths = Paths(config.results)
-    classes = read_classes(paths.manifest(dataset))
-    widest = config.widest_threshold(dataset)
-    gate = widest
-    if config.datasets[dataset].pair_text_source:
-        gate = config.threshold(dataset)
+    use_threads(threads)
     compared = []  # (n, 3) for each variant, see `counted`
-    split = "test"
-    if config.has_val(dataset):
-        split = "val"
-    variants = sorted({uses_published_texts(setting) for setting in config.settings})
-    images = read_image_features(config, config.text_encoder(), dataset, split)
+    read = read_image_features(images)
     for as_published in variants:
-        scores = read_neighbors(config, images, as_published).class_scores(images.features)
+        scores = read_neighbors(coder, read, as_published).class_scores(read.features)
         gap = softmax_gap(scores)
         inside = gap < widest
-        _, top = top_k(scores[inside], min(config.rerank.top_k, len(classes)))
+        _, top = best(scores[inside], min(top_k, len(read.classes)))
         # stage two compares every pair among the top candidates of an image
         i, j = torch.triu_indices(top.shape[1], top.shape[1], offset=1)
         # pairs are unordered: with the smaller class index first, (a, b) and (b, a) are counted
@@ -57,10 +56,10 @@ def run(config: Config, dataset: str) -> None:
         in_gate = (gap[inside] < gate)[:, None].expand_as(low)
         compared.append(torch.stack([low, high, in_gate.long()], dim=-1).flatten(0, 1))
     write_json(
-        paths.confusable_pairs(dataset),
+        out,
         {
-            "dataset": dataset,
-            "split": split,
+            "dataset": read.meta["dataset"],
+            "split": read.meta["split"],
             "gate": {"own": gate, "widest": widest},
             "pairs": counted(torch.cat(compared)),
         },

@@ -1,47 +1,47 @@
-"""The encoder of a model in the configuration."""
+"""The encoder of a job, and what it says of texts."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from textwrap import shorten
+from typing import IO, Any
 
 import torch
 
 from ..encoders.encoder import Encoder, EncoderSpec, load_encoder
-from ..encoders.store import FeatureStore, cache_folder
-
-if TYPE_CHECKING:
-    from ..pipeline.sections import FeaturesConfig, ModelConfig
+from ..encoders.store import FeatureStore
+from .common import log
 
 _held: dict[str, IO[str]] = {}  # file lock on this process's GPU, released when the process ends
 
 
-def encoder_of(model: ModelConfig, features: FeaturesConfig) -> Encoder:
-    """The encoder of a model, loaded once per process. UserError as in load_encoder."""
-    # not `model.spec`: a job depends on the values that it reads, not on the module that has them
-    spec = EncoderSpec(**model.model_dump(), device=features.device)
+def encoder_of(encoder: Mapping[str, Any], device: str, store: str) -> Encoder:
+    """Load an encoder, once per process. UserError as in load_encoder.
+
+    encoder: fields of `EncoderSpec` but the device. store: folder of the feature store; "" without.
+    """
+    spec = EncoderSpec(**encoder, device=device)
     if spec.device in ("auto", "cuda") and torch.cuda.device_count() > 1:
         spec = replace(spec, device=free_gpu())
-    store = _store(cache_folder()) if features.cache else None
-    return replace(_loaded(spec), store=store)
+    return replace(_loaded(spec), store=_store(store) if store else None)
 
 
-# Functions and not lru_cache(…)(load_encoder): all that a statement mentions counts as executed
-# (foundation/blocks.py), such as what the hub's errors are called. One encoder is enough: a command
-# without --dataset runs all data sets of a model one after the other.
+# One encoder is enough: a command without --dataset runs all data sets of a model one after the
+# other.
 @lru_cache(maxsize=1)
 def _loaded(spec: EncoderSpec) -> Encoder:
     return load_encoder(spec)
 
 
 @lru_cache(maxsize=1)
-def _store(folder: Path) -> FeatureStore:
-    return FeatureStore(folder)
+def _store(folder: str) -> FeatureStore:
+    return FeatureStore(Path(folder))
 
 
 def free_gpu() -> str:
@@ -71,3 +71,20 @@ def free_gpu() -> str:
         _held[device] = lock
         return device
     return "cuda:0"
+
+
+def warn_cut(cut: Sequence[str], of: int, context_length: int, path: Path) -> None:
+    """Warn, in one line, of texts that were cut.
+
+    cut: these texts; of: number of all texts; path: the file whose metadata lists the cut texts.
+    """
+    if cut:
+        log.warning(
+            "%d of %d texts are over %d tokens and were cut; 'over_length' in the metadata of %s "
+            "lists them: '%s'",
+            len(cut),
+            of,
+            context_length,
+            path,
+            shorten(cut[0], 80, placeholder=" …"),
+        )

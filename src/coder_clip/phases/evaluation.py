@@ -4,10 +4,9 @@ CODER and by controls of CODER.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,14 +16,15 @@ from torch import Tensor
 
 from ..baselines.linear_maps import ShotStatistics, principal_axes, project
 from ..evaluation.controls import (
+    DRAWS,
     Whitening,
-    pooled,
     random_directions,
     random_rotation,
     rotated,
     some_rows,
+    together,
 )
-from ..evaluation.estimates import estimate, paired_mean_test, paired_test, widened, widened_test
+from ..evaluation.estimates import compare, estimate
 from ..evaluation.representation import (
     changed_neighbours,
     map_rows,
@@ -39,28 +39,15 @@ from ..evaluation.text_ablations import (
     text_kind_ablation,
     text_tests,
 )
-from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
+from ..foundation.artifacts import made_by, write_json, write_parquet
 from ..neighbors import ADAPTER_KINDS, TextNeighbors
 from ..texts.kinds import BESIDES_NAME
 from ..texts.sentences import Sentences
 from .coder import read_neighbors
-from .common import (
-    SHOTS,
-    VOCABULARY,
-    SplitFeatures,
-    Texts,
-    read_image_features,
-    read_texts,
-    use_threads,
-)
+from .common import SplitFeatures, read_image_features, use_threads
 from .shots import shot_rows
+from .text_inputs import VOCABULARY, Texts, read_texts
 
-if TYPE_CHECKING:
-    from ..pipeline.config import Config
-
-ABOUT = (
-    "Ablations over texts; k-NN and retrieval with CODER and original features; t-SNE; corrections."
-)
 TEXTS_SHOWN = 5
 FEW, FEW_TEXTS = "coder_few", 100
 MANY = 10  # prompts per class that are worth choosing from
@@ -81,68 +68,97 @@ CONTROLS = {
 FACTORS = {"knn": 1.2, "nearest": 1.4, "r_precision": 2.0}
 
 
-def run(config: Config, model: str, dataset: str) -> None:
-    """Write ``evaluation/{model}/{dataset}.json`` and ``.parquet``."""
+@dataclass(frozen=True)
+class Options:
+    """Settings of an evaluation.
+
+    text_counts: texts per class of the curve, each with
+    ``draws`` subsets. neighbors: k of the vote. tsne_images, corrections: how many are shown.
+    shots, shots_seed: of the discriminant; skip: skip shots that could not be read. part: the data
+    set is a part of another one.
+    """
+
+    seed: int
+    text_counts: list[int]
+    draws: int
+    neighbors: int
+    tsne_images: int
+    corrections: int
+    shots: int
+    shots_seed: int
+    skip: bool
+    part: bool
+
+
+def run(
+    *,
+    test: str,
+    texts: str,
+    coder: str | None,
+    shots: str | None,
+    val: str | None,
+    others: list[str],
+    out: str,
+    document: str,
+    options: dict[str, Any],
+    command: str,
+    threads: int,
+) -> None:
+    """Evaluate texts by ablations of stage one, and features by their neighbours.
+
+    test, shots, val, others: image features; those of validation images of the run's other data
+    sets are ``others``. texts: text features. coder: the compact CODER; None without texts of the
+    classes. out, document: Parquet with t-SNE coordinates, and JSON. options: of `Options`.
+    """
     # Two questions on test images: which texts stage one needs (kinds, number, choice), and whether
     # CODER features are better neighbours than the original ones, simple maps of these, and
     # controls of CODER. Only the strength of a whitening is chosen here, on validation images.
-    use_threads(config.features.threads)
-    test = read_image_features(config, model, dataset, "test")
-    texts = read_texts(config, model, dataset, test)
-    e, labels = config.evaluation, test.labels.numpy()
-    images = Images.read(config, model, dataset)
-    compared = Compared(config, test, texts, images)
+    use_threads(threads)
+    e, tested = Options(**options), read_image_features(test)
+    sentences, labels = read_texts(texts, tested), tested.labels.numpy()
+    images = Images(
+        None if val is None else read_image_features(val),
+        None if shots is None else read_image_features(shots),
+        [read_image_features(other).features for other in others],
+    )
+    # CODER by the vocabulary if the model has one, else by the texts of the classes
+    if sentences.vocabulary is not None:
+        describer = described_by(sentences.vocabulary)
+    else:
+        assert coder is not None
+        describer = read_neighbors(coder, tested)
+    compared = Compared(e, tested, sentences, images, describer)
     features = compared.main
 
     # one kind of feature after the other, of which only the neighbours are kept
     neighbours = {
-        name: Neighbourhoods.of(f, labels, e.neighbors, test.groups) for name, f in compared
+        name: Neighbourhoods.of(draws, labels, e.neighbors, tested.groups)
+        for name, draws in compared
     }
-    options: dict[str, Any] = {"resamples": e.bootstrap, "seed": e.seed, "groups": test.groups}
     corrected, broken = changed_neighbours(
-        features["original"], features["coder"], labels, e.corrections, test.groups
+        features["original"], features["coder"], labels, e.corrections, tested.groups
     )
-    # the images of a part are tested in the whole data set: here they would count twice
-    part = config.part(dataset)
-    document = {
-        "dataset": dataset,
-        "model": model,
-        "images": len(test.ids),
-        "classes": test.classes,
-        **_ablations(config, test, texts),
+    found = {
+        "dataset": tested.meta["dataset"],
+        "model": tested.meta["model"],
+        "images": len(tested.ids),
+        "classes": tested.classes,
+        **_ablations(e, tested, sentences),
         "feature_quality": [
-            {"features": name, "k": e.neighbors, **n.quality(options)}
-            for name, n in neighbours.items()
+            {"features": name, "k": e.neighbors, **n.quality()} for name, n in neighbours.items()
         ],
-        "neighbour_tests": [] if part else _neighbour_tests(neighbours, e.neighbors),
+        # the images of a part are tested in the whole data set: here they would count twice
+        "neighbour_tests": [] if e.part else _neighbour_tests(neighbours, e.neighbors),
         "controls": compared.described,
-        **({} if texts.vocabulary is None else {"vocabulary": len(texts.vocabulary)}),
-        "corrections": _with_texts(corrected, test, texts),
-        "broken": _with_texts(broken, test, texts),
-        "made_by": made_by(
-            f"coder-clip evaluation --model {model} --dataset {dataset}",
-            _inputs(config, model, dataset, texts),
-        ),
+        **({} if sentences.vocabulary is None else {"vocabulary": len(sentences.vocabulary)}),
+        "corrections": _with_texts(corrected, tested, sentences),
+        "broken": _with_texts(broken, tested, sentences),
+        "made_by": made_by(command, [test, texts, coder, shots, val, *others]),
     }
     # both maps show the same images
     shown = map_rows(labels, e.tsne_images, e.seed)
-    out = Paths(config.results).evaluation(model, dataset)
-    write_parquet(out, pd.concat([_map(test, shown, name, f) for name, f in features.items()]))
-    write_json(out.with_suffix(".json"), document)
-
-
-def _inputs(config: Config, model: str, dataset: str, texts: Texts) -> list[Path]:
-    """The files that the phase reads."""
-    paths = Paths(config.results)
-    files = [paths.image_features(model, dataset, "test"), paths.text_features(model, dataset)]
-    if texts.of_classes:
-        files.append(paths.coder(model, dataset))
-    if config.few_shot(dataset):
-        files.append(paths.image_features(model, dataset, "shots"))
-    if config.has_val(dataset):
-        files.append(paths.image_features(model, dataset, "val"))
-    others = config.others(dataset)
-    return files + [paths.image_features(model, other, "val") for other in others]
+    write_parquet(out, pd.concat([_map(tested, shown, name, f) for name, f in features.items()]))
+    write_json(document, found)
 
 
 @dataclass(frozen=True)
@@ -157,20 +173,6 @@ class Images:
     shots: SplitFeatures | None
     others: list[Tensor]
 
-    @classmethod
-    def read(cls, config: Config, model: str, dataset: str) -> Images:
-        """Read the image features that the configuration has, besides those of the test split."""
-        val = shots = None
-        if config.has_val(dataset):
-            val = read_image_features(config, model, dataset, "val")
-        if config.few_shot(dataset):
-            shots = read_image_features(config, model, dataset, SHOTS)
-        others = [
-            read_image_features(config, model, other, "val").features
-            for other in config.others(dataset)
-        ]
-        return cls(val, shots, others)
-
     @property
     def own(self) -> list[Tensor]:
         """Features of validation images and shots, each image once."""
@@ -184,61 +186,64 @@ class Images:
 
 @dataclass(frozen=True)
 class Neighbourhoods:
-    """Quality of the neighbours of each test image by one kind of feature.
+    """Quality of the neighbours of each test image by one kind of feature, in S draws of it.
 
-    knn: (N,) bool, True if the vote of the k nearest images is the image's class. nearest: (N,)
-    bool, True if the nearest image is of the same class. precision: (N,) R-precision, NaN for an
-    image with no other of its class. groups: (N,), near twins share a number: they are not compared
-    with each other, and intervals are over groups; None: no near twins."""
+    knn: (S, N), 1 if the vote of the k nearest images is the image's class. nearest: (S, N), 1 if
+    the nearest image is of the same class. precision: (S, N) R-precision, NaN for an image with no
+    other of its class. groups: (N,), near twins share a number: they are not compared with each
+    other, and intervals are over groups; None: no near twins."""
 
-    knn: NDArray[np.bool_]
-    nearest: NDArray[np.bool_]
+    knn: NDArray[np.float64]
+    nearest: NDArray[np.float64]
     precision: NDArray[np.float64]
     groups: Tensor | None = None
 
     @classmethod
     def of(
-        cls, features: Tensor, labels: NDArray[Any], k: int, groups: Tensor | None = None
+        cls, draws: Iterable[Tensor], labels: NDArray[Any], k: int, groups: Tensor | None = None
     ) -> Neighbourhoods:
-        """Find the neighbours of test images: features (N, d), labels (N,)."""
-        (knn, nearest), precision = neighbourhoods(features, labels, k, 1, groups=groups)
-        return cls(knn, nearest, precision, groups)
+        """Find the neighbours of test images: features (N, d) of each draw, labels (N,)."""
+        found = []
+        for features in draws:
+            (knn, nearest), precision = neighbourhoods(features, labels, k, 1, groups=groups)
+            found.append((knn, nearest, precision))
+        votes, nearer, precise = np.stack(found, axis=1).astype(np.float64)
+        return cls(votes, nearer, precise, groups)
 
     @property
     def retrieves(self) -> bool:
         """False if no class has two test images: then R-precision is undefined."""
         return not np.isnan(self.precision).all()
 
-    def quality(self, options: dict[str, Any]) -> dict[str, Any]:
+    def quality(self) -> dict[str, Any]:
         """Estimates of the accuracy of the vote and of R-precision, which is None if it is
         undefined.
         """
-        vote = widened(estimate(self.knn, **options), FACTORS["knn"])
-        # `widened` allows −1, for differences; a share ends at 0
-        estimates: dict[str, Any] = {
-            "knn_accuracy": {**vote, "low": max(0.0, vote["low"])},
+        found: dict[str, Any] = {
+            "knn_accuracy": estimate(self.knn, groups=self.groups, wider=FACTORS["knn"]),
             "retrieval_precision": None,
         }
         if self.retrieves:
-            precision = widened(estimate(self.precision, **options), FACTORS["r_precision"])
-            estimates["retrieval_precision"] = {**precision, "low": max(0.0, precision["low"])}
-        return estimates
+            found["retrieval_precision"] = estimate(
+                self.precision, groups=self.groups, wider=FACTORS["r_precision"]
+            )
+        return found
 
     def tests(self, after: Neighbourhoods, k: int) -> list[dict[str, Any]]:
         """Paired tests, one per measure: neighbours by other features (``after``) against these."""
-        groups = self.groups
-        tests = {
-            "knn": paired_test(self.knn, after.knn, groups=groups),
-            "nearest": paired_test(self.nearest, after.nearest, groups=groups),
-        }
+        results: dict[str, tuple[NDArray[Any], NDArray[Any]]]
+        results = {"knn": (self.knn, after.knn), "nearest": (self.nearest, after.nearest)}
         if self.retrieves:
-            tests["r_precision"] = paired_mean_test(self.precision, after.precision, groups)
+            results["r_precision"] = self.precision, after.precision
         entries = []
-        for measure, test in tests.items():
+        for measure, (before, now) in results.items():
             entry: dict[str, Any] = {"measure": measure}
             if measure == "knn":
                 entry["k"] = k
-            entries.append({**entry, **widened_test(test, FACTORS[measure])})
+            # features that are not drawn are the same in every draw of the other side
+            was, is_ = np.broadcast_arrays(before, now)
+            test = compare(was, is_, groups=self.groups, wider=FACTORS[measure])
+            entries.append({**entry, **test})
         return entries
 
 
@@ -262,17 +267,17 @@ def _neighbour_tests(neighbours: dict[str, Neighbourhoods], k: int) -> list[dict
     ]
 
 
-def _shots(config: Config, pool: SplitFeatures) -> ShotStatistics:
+def _shots(e: Options, pool: SplitFeatures) -> ShotStatistics:
     """Statistics of the first seed's shots, the largest number of shots.
 
     A sample is the mean of a shot's augmented views. Single views are not used, because whether the
     file has them depends on the methods of the run, which must not change a number here.
     """
-    rows = shot_rows(config, pool, config.most_shots(), config.first_seed())
+    rows = shot_rows(pool, e.shots, e.shots_seed, e.skip)
     return ShotStatistics.of(pool.features[rows], pool.labels[rows], n_classes=len(pool.classes))
 
 
-def _ablations(config: Config, test: SplitFeatures, texts: Texts) -> dict[str, Any]:
+def _ablations(e: Options, test: SplitFeatures, texts: Texts) -> dict[str, Any]:
     """Results of stage one with other texts, by name of the ablation; empty lists without texts of
     the classes.
 
@@ -281,7 +286,7 @@ def _ablations(config: Config, test: SplitFeatures, texts: Texts) -> dict[str, A
     """
     if not texts.of_classes:
         return {key: [] for key in ("text_kinds", "text_counts", "text_choices", "text_tests")}
-    e, sentences = config.evaluation, texts.sentences
+    sentences = texts.sentences
     labels, n_classes = test.labels.numpy(), len(test.classes)
     kinds, prompts = _prompts_as_texts(sentences, n_classes)
     of_texts = texts.features, sentences.class_index, kinds
@@ -315,13 +320,6 @@ def _prompts_as_texts(sentences: Sentences, n_classes: int) -> tuple[list[str], 
     return as_texts, as_texts.count("attribute") // n_classes
 
 
-def _describer(config: Config, test: SplitFeatures, texts: Texts) -> TextNeighbors:
-    """CODER by the vocabulary if the model has one, else by the texts of the classes."""
-    if texts.vocabulary is None:
-        return read_neighbors(config, test)
-    return described_by(texts.vocabulary)
-
-
 def described_by(anchors: Tensor) -> TextNeighbors:
     """The description of images by their similarities to anchors (M, d), texts or not."""
     # a class needs a name: the first anchor plays it, and CODERs treat all texts alike
@@ -329,7 +327,8 @@ def described_by(anchors: Tensor) -> TextNeighbors:
 
 
 class Compared:
-    """The kinds of feature of the test images that are compared, as pairs (name, features).
+    """The kinds of feature of the test images that are compared, as pairs (name, draws): features
+    (N, d) of each draw, one of what is not drawn.
 
     original; coder. coder_few: CODER by FEW_TEXTS texts of the vocabulary, the same texts for every
     data set. projected: on the main components of ImageNet's class names. discriminant: whitened by
@@ -342,47 +341,87 @@ class Compared:
     that these choose. projected_images: on the main components of as many images of other data sets
     as there are names.
 
-    main: the first two; described: what the report says about the controls.
+    What is drawn has DRAWS draws, or one where all images are taken. main: the first two;
+    described: what the report says about the controls.
     """
 
-    def __init__(self, config: Config, test: SplitFeatures, texts: Texts, images: Images) -> None:
-        self.config, self.test, self.texts, self.images = config, test, texts, images
-        self.coder = _describer(config, test, texts)
+    def __init__(
+        self,
+        options: Options,
+        test: SplitFeatures,
+        texts: Texts,
+        images: Images,
+        coder: TextNeighbors,
+    ) -> None:
+        self.options, self.test, self.texts, self.images = options, test, texts, images
+        self.coder = coder
         self.main = {"original": test.features, "coder": self.coder.compact(test.features)}
         # the texts have length 1, so the trace of their Gram matrix is their number
         self.described: dict[str, Any] = {"texts": round(float(self.coder.gram.trace()))}
 
-    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-        yield from self.main.items()
-        yield from self._simple()
-        if not self.config.part(self.test.meta["dataset"]):
-            yield from self._without_texts()
+    def __iter__(self) -> Iterator[tuple[str, Iterable[Tensor]]]:
+        for name, features in (*self.main.items(), *self._simple()):
+            yield name, [features]
+        if not self.options.part:
+            yield from self._drawn()
+            for name, features in self._moved():
+                yield name, [features]
 
     def _simple(self) -> Iterator[tuple[str, Tensor]]:
         """CODER by few texts, and the re-evaluation's features."""
-        x, texts, seed = self.test.features, self.texts, self.config.evaluation.seed
+        x, texts, seed = self.test.features, self.texts, self.options.seed
         if texts.vocabulary is not None and len(texts.vocabulary) > FEW_TEXTS:
             yield FEW, described_by(some_rows(texts.vocabulary, FEW_TEXTS, seed)).compact(x)
         if len(texts.imagenet_names):
             yield "projected", project(x, principal_axes(texts.imagenet_names))
         if self.images.shots is not None:
-            shots = _shots(self.config, self.images.shots)
+            shots = _shots(self.options, self.images.shots)
             if shots.ridge is not None:
                 yield "discriminant", shots.whiten(x)
 
-    def _without_texts(self) -> Iterator[tuple[str, Tensor]]:
-        """The controls."""
-        x, e, val = self.test.features, self.config.evaluation, self.images.val
-        count = self.described["texts"]
-        for name, parts in (("other_images", self.images.others), ("own_images", self.images.own)):
+    def _drawn(self) -> Iterator[tuple[str, Iterable[Tensor]]]:
+        """The controls that are drawn."""
+        x, seed = self.test.features, self.options.seed
+        width, count, names = x.shape[1], self.described["texts"], len(self.texts.imagenet_names)
+        others = self.images.others
+        for name, parts in (("other_images", others), ("own_images", self.images.own)):
             if parts:
-                anchors = some_rows(pooled(parts), count, e.seed)
-                self.described[name] = len(anchors)
-                yield name, described_by(anchors).compact(x)
-        width = x.shape[1]
-        yield "rotated_texts", self.coder.compact(rotated(x, random_rotation(width, e.seed)))
-        directions = random_directions(count, width, e.seed)
-        yield "random_directions", described_by(directions).compact(x)
+                pool = together(parts)
+                self.described[name] = min(count, len(pool))
+                yield (
+                    name,
+                    (
+                        described_by(some_rows(pool, count, seed, draw)).compact(x)
+                        for draw in range(DRAWS if len(pool) > count else 1)
+                    ),
+                )
+        yield (
+            "rotated_texts",
+            (
+                self.coder.compact(rotated(x, random_rotation(width, seed, draw)))
+                for draw in range(DRAWS)
+            ),
+        )
+        yield (
+            "random_directions",
+            (
+                described_by(random_directions(count, width, seed, draw)).compact(x)
+                for draw in range(DRAWS)
+            ),
+        )
+        if names and others:
+            pool = together(others)
+            yield (
+                "projected_images",
+                (
+                    project(x, principal_axes(some_rows(pool, names, seed, draw)))
+                    for draw in range(DRAWS if len(pool) > names else 1)
+                ),
+            )
+
+    def _moved(self) -> Iterator[tuple[str, Tensor]]:
+        """Image features, centred and whitened."""
+        x, e, val = self.test.features, self.options, self.images.val
         whitening = None if val is None else Whitening.of(val.features)
         if val is not None and whitening is not None and whitening.has_spread:
             yield "centred", whitening(x, 0.0)
@@ -391,10 +430,6 @@ class Compared:
             )
             self.described["whitening"] = strength
             yield "whitened", whitening(x, strength)
-        names = len(self.texts.imagenet_names)
-        if names and self.images.others:
-            some = some_rows(pooled(self.images.others), names, e.seed)
-            yield "projected_images", project(x, principal_axes(some))
 
 
 def _map(

@@ -9,22 +9,35 @@ with pulled artefacts they run without the images.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from ..datasets import load_dataset
-from ..datasets.base import Dataset
+from ..datasets.base import Dataset, Source
 from ..datasets.corrections import counts
 from ..datasets.sanity import copies, lines, refuse_unusable, warnings
 from ..datasets.twins import counts as counts_of_twins
 from ..datasets.twins import said as twins_said
-from ..foundation.artifacts import Paths, read_json, write_json
-
-if TYPE_CHECKING:
-    from ..pipeline.config import Config
+from ..foundation.artifacts import write_json
 
 
-def run(config: Config, dataset: str) -> None:
-    """Write ``manifests/{dataset}.json``.
+def run(
+    *,
+    corrections: str | None,
+    out: str,
+    dataset: str,
+    source: dict[str, Any],
+    needed: list[str],
+    shots: int | None,
+    on_error: str,
+    listing: str | None,
+    data_root: str | None,
+) -> None:
+    """List the images of a data set: counts, and path, size and hash of every file of a folder.
+
+    source: fields of `Source`. needed: splits that the run encodes, but shots; shots: images that
+    each class needs for them, None if images may repeat. listing: cheap fingerprint of the images,
+    by which a change is noticed.
 
     For a user's folder, which may change, the manifest lists its files and copies of images (with a
     warning), and counts corrections of labels. A published data set is identified by the
@@ -34,13 +47,15 @@ def run(config: Config, dataset: str) -> None:
     # A folder of the user has no published counts to compare with: its files are hashed and
     # searched for copies. A published data set is checked for missing images (`verified`) and,
     # with a warning, for other counts than the published ones (`miscounted`).
-    data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)
-    is_folder = config.datasets[dataset].root is not None
+    described = Source.of(source)
+    data: Any = load_dataset(dataset, described, Path(data_root) if data_root else None)
+    is_folder = described.root is not None
     if is_folder:
-        refuse_unusable(data, config.encoded(dataset)[-2:], shots_needed(config, dataset))
+        refuse_unusable(data, needed, shots)
     files: list[Any] = data.manifest() if is_folder else []
-    skip = config.features.on_error == "skip"
-    published: dict[str, Any] = data.verified(skip) if hasattr(data, "verified") else {}
+    published: dict[str, Any] = (
+        data.verified(on_error == "skip") if hasattr(data, "verified") else {}
+    )
     miscounted = data.miscounted() if published else None
     if miscounted:
         counted_images = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
@@ -48,10 +63,9 @@ def run(config: Config, dataset: str) -> None:
             "data set %s: %s, but %s", dataset, counted_images, miscounted
         )
     more: dict[str, Any] = {"grouped_by": data.grouped_by}
-    corrections = config.datasets[dataset].corrections
     if corrections:
         more["corrections"] = {
-            "file": corrections.as_posix(),
+            "file": corrections,
             **counts(data.corrections, data.split_of),
         }
     if data.twins:
@@ -67,13 +81,13 @@ def run(config: Config, dataset: str) -> None:
         if kinds:
             more["copies"] = kinds
     write_json(
-        Paths(config.results).manifest(dataset),
+        out,
         {
             "dataset": dataset,
             "classes": data.classes,
             "images": data.counts,
             "fingerprint": data.fingerprint(),
-            "listing": config.listing(dataset),
+            "listing": listing,
             "files": [f._asdict() for f in files],
             **more,
             **published,
@@ -87,24 +101,3 @@ def twin_counts(data: Dataset) -> dict[str, int]:
     """
     split_of = {i: split for split, pairs in data.splits.items() for i, _ in pairs}
     return counts_of_twins(split_of, data.twins)
-
-
-def known_twins(config: Config, dataset: str) -> list[list[str]] | None:
-    """The groups of near twins, lists of image ids, in the manifest; None if there is no manifest
-    of the current images.
-    """
-    path = Paths(config.results).manifest(dataset)
-    if not path.is_file():
-        return None
-    # a manifest of another listing describes other images
-    document = read_json(path)
-    if document.get("listing") != config.listing(dataset):
-        return None
-    return list(document.get("near_twins", {}).get("groups", []))
-
-
-def shots_needed(config: Config, dataset: str) -> int | None:
-    """Number of training images that each class needs; None if images may repeat."""
-    if not config.few_shot(dataset) or config.adapter.repeat_shots:
-        return None
-    return config.most_shots()

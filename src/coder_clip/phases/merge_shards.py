@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from ..encoders.features import ImageFeatures, merge
 from ..errors import UserError
-from ..foundation.artifacts import Paths, read_tensors
-from .common import SPLITS
+from ..foundation.artifacts import read_tensors
 from .image_features import write
 
-if TYPE_CHECKING:
-    from ..pipeline.config import Config
 
-
-def run(config: Config, model: str, dataset: str, shards: int = 2) -> None:
+def run(*, parts: dict[str, list[str]], out: dict[str, str]) -> None:
     """Merge the shards of all splits: the same bytes as one run.
 
-    UserError if one is missing or of another run.
+    parts, out: split -> files of its shards in order, and the merged file. UserError if one is
+    missing or of another run.
     """
-    for split in SPLITS:
-        _merge(Paths(config.results), model, dataset, split, shards)
+    for split, files in parts.items():
+        _merge(files, Path(out[split]))
 
 
-def _merge(paths: Paths, model: str, dataset: str, split: str, shards: int) -> None:
+def _merge(files: list[str], out: Path) -> None:
     """Merge the shards of one split."""
     parts, metas, groups = [], [], []
-    for i in range(shards):
-        path = paths.image_shard(model, dataset, split, i, shards)
+    for path in files:
         tensors, meta = read_tensors(path)
         skipped = [tuple(s) for s in meta.pop("skipped")]
         ids, extraction = meta.pop("ids"), meta.pop("extraction")
@@ -43,4 +39,4 @@ def _merge(paths: Paths, model: str, dataset: str, split: str, shards: int) -> N
             raise UserError(
                 f"{path}: made by another encoder or data set than shard 0; delete it and run again"
             )
-    write(paths.image_features(model, dataset, split), merge(parts), metas[0], groups or None)
+    write(out, merge(parts), metas[0], groups or None)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from ..evaluation.estimates import as_estimate, estimate, over_seeds, paired_test_over_seeds
+from ..evaluation.estimates import compare, estimate
 from ..zero_shot import softmax_gap, top_k
 from .common import SplitFeatures
-
-if TYPE_CHECKING:
-    from ..pipeline.config import Config
 
 TOP = 5
 
@@ -58,7 +55,9 @@ def with_groups(table: pd.DataFrame, images: SplitFeatures) -> None:
 
 
 def metrics(
-    config: Config, tables: Sequence[pd.DataFrame], clip: pd.DataFrame, n_classes: int
+    tables: Sequence[pd.DataFrame],
+    clip: pd.DataFrame,
+    n_classes: int,
 ) -> dict[str, Any]:
     """The metrics of one method and setting: accuracy, top-5 accuracy, mean class recall and the
     comparison with CLIP.
@@ -79,32 +78,26 @@ def metrics(
     groups = None
     if "group" in tables[0]:
         groups = tables[0]["group"].to_numpy()
-    options: dict[str, Any] = {
-        "resamples": config.evaluation.bootstrap,
-        "seed": config.evaluation.seed,
-        "groups": groups,
-    }
     method, labels = tables[0]["method"].iloc[0], tables[0]["label"].to_numpy()
     correct = np.stack([table["correct"].to_numpy() for table in tables])  # (draws, N)
     # the best classes of each image: (draws, N, TOP)
     best = np.stack([table[[f"top{i + 1}" for i in range(TOP)]].to_numpy() for table in tables])
     top5 = (best == labels[None, :, None]).any(axis=2).mean(axis=0)
-    accuracy = over_seeds(correct, groups)
+    accuracy = estimate(correct, groups=groups)
     document = {
         "method": method,
         "setting": tables[0]["setting"].iloc[0],
-        "accuracy": as_estimate(accuracy),
+        "accuracy": accuracy,
         "top5_accuracy": None,
-        "mean_class_recall": estimate(correct.mean(axis=0), labels, **options),
+        "mean_class_recall": estimate(correct.mean(axis=0), labels, groups=groups),
         "against_clip": None,
     }
     if n_classes > TOP:
-        document["top5_accuracy"] = estimate(top5, **options)
+        document["top5_accuracy"] = estimate(top5, groups=groups)
     if method != "clip":
         # plain CLIP has one run, which every draw is compared with
         before = np.broadcast_to(clip["correct"].to_numpy(), correct.shape)
-        test = paired_test_over_seeds(before, correct, groups=groups)
-        document["against_clip"] = {**test, "difference": as_estimate(test["difference"])}
+        document["against_clip"] = compare(before, correct, groups=groups)
     if len(tables) > 1:
         accuracies = correct.mean(axis=1)
         document["draws"] = {

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from ..baselines.zero_shot import class_weights, clip_scores
-from ..evaluation import recommendation
-from ..evaluation.estimates import estimate, paired_test
+from ..evaluation import validation
+from ..evaluation.estimates import compare, estimate
 from ..foundation.artifacts import (
-    Paths,
     made_by,
     read_json,
     read_parquet,
@@ -25,55 +25,68 @@ from ..protocols import DEFAULT_THRESHOLD, FLAWS, SETTINGS, Setting, usable
 from ..rerank import OneToOne, Reranked, rerank_scores
 from ..zero_shot import predict
 from .coder import text_neighbors
-from .common import (
-    AS_PUBLISHED,
-    SplitFeatures,
-    Texts,
-    belongs,
-    read_image_features,
-    read_texts,
-    read_validation,
-    use_threads,
-)
+from .common import AS_PUBLISHED, SplitFeatures, belongs, read_image_features, use_threads
 from .predictions import metrics, rows
+from .text_inputs import Texts, read_texts
 
-if TYPE_CHECKING:
-    from ..pipeline.config import Config
-
-ABOUT = "Stage two: rerank the top five of uncertain images with one-to-one texts."
 METHOD = "coder_rerank"
 
 
-def run(config: Config, model: str, dataset: str) -> None:
-    """Write ``rerank/{model}/{dataset}.parquet`` and ``.json``.
+def run(
+    *,
+    val: str | None,
+    test: str,
+    texts: str,
+    one_to_one: str,
+    stage_one: str,
+    candidates: str,
+    out: str,
+    document: str,
+    settings: list[str],
+    threshold: float,
+    thresholds: list[float],
+    top_k: int,
+    command: str,
+    threads: int,
+) -> None:
+    """Rerank the top classes of uncertain images with one-to-one texts; write a row for each image,
+    and the metrics.
 
     Settings that choose the threshold on validation images use the default one without such images.
+
+    val, test: image features. texts, one_to_one: features. stage_one, candidates: what zero_shot
+    wrote, Parquet and JSON. out, document: Parquet and JSON. threshold: of the margin, as
+    published; thresholds: that are tried. top_k: number of classes that are compared.
     """
     # Both stages run once per setting, for every image. A threshold then only chooses between their
     # two predictions, so the sweep over thresholds costs little.
-    use_threads(config.features.threads)
-    test = read_image_features(config, model, dataset, "test")
-    val = read_validation(config, model, dataset)
+    use_threads(threads)
+    images = read_image_features(test)
     # key: as published or not
-    pairs = {flag: read_one_to_one(config, test, flag) for flag in (False, True)}
-    paths = Paths(config.results)
-    stage_one = read_parquet(paths.zero_shot(model, dataset), ["method", "correct"])
-    clip = stage_one[stage_one["method"] == "clip"]
+    pairs = {flag: read_one_to_one(one_to_one, images, flag) for flag in (False, True)}
+    predicted = read_parquet(stage_one, ["method", "correct"])
+    clip = predicted[predicted["method"] == "clip"]
     inputs = RerankInputs(
-        config, dataset, test, val, read_texts(config, model, dataset, test), pairs
+        images,
+        None if val is None else read_image_features(val),
+        read_texts(texts, images),
+        pairs,
+        threshold,
+        thresholds,
+        top_k,
     )
 
     tables, documents, sweep = [], [], []
-    for setting in config.settings:
+    for setting in settings:
         result = stage_two(inputs, SETTINGS[setting])
-        both, threshold, reranked = result.both, result.threshold, result.reranked
-        table = rows(test, METHOD, setting, result.scores, result.prediction)
+        both, reranked = result.both, result.reranked
+        table = rows(images, METHOD, setting, result.scores, result.prediction)
         table["looked_at"], table["stage_one"] = reranked.numpy(), both.stage_one.numpy()
         tables.append(table)
         documents.append(
             {
-                **metrics(config, [table], clip, len(test.classes)),
-                "threshold": threshold,
+                **metrics([table], clip, len(images.classes)),
+                "threshold": result.threshold,
                 "looked_at": int(reranked.sum()),
                 "against_stage_one": against_stage_one(table),
                 "comparisons": comparisons(
@@ -82,41 +95,34 @@ def run(config: Config, model: str, dataset: str) -> None:
             }
         )
         # both predictions are known, and each threshold chooses between them
-        for t in config.rerank.thresholds:
-            right = both.predictions(t) == test.labels
+        for t in thresholds:
+            right = both.predictions(t) == images.labels
             point = {
                 "accuracy": float(right.double().mean()),
                 "looked_at": int(((both.gap < t) & result.eligible).sum()),
             }
             sweep.append({"setting": setting, "threshold": t, **point})
 
-    out = paths.rerank(model, dataset)
     write_parquet(out, pd.concat(tables, ignore_index=True))
-    files = [
-        *(paths.image_features(model, dataset, s.meta["split"]) for s in (val, test) if s),
-        paths.text_features(model, dataset),
-        paths.one_to_one(model, dataset),
-        paths.zero_shot(model, dataset),
-        paths.zero_shot(model, dataset).with_suffix(".json"),
-    ]
-    document: dict[str, Any] = {
-        "dataset": dataset,
-        "model": model,
+    found: dict[str, Any] = {
+        "dataset": images.meta["dataset"],
+        "model": images.meta["model"],
         "split": "test",
-        "images": len(test.ids),
-        "classes": test.classes,
+        "images": len(images.ids),
+        "classes": images.classes,
         "pairs_with_texts": len(pairs[False]),
         "methods": documents,
         "validation": None,
         "sweep": sweep,
         "flaws": [],
-        "made_by": made_by(f"coder-clip rerank --model {model} --dataset {dataset}", files),
+        "made_by": made_by(command, [val, test, texts, one_to_one, stage_one, candidates]),
     }
-    if val is not None:
-        document["validation"] = _on_validation(inputs)
-    if "as_published" in config.settings:
-        document["flaws"] = flaws(inputs)
-    write_json(out.with_suffix(".json"), document)
+    if inputs.val is not None:
+        tests = read_json(candidates)["validation"]["candidates"]  # number of tests to correct for
+        found["validation"] = _on_validation(inputs, settings, tests)
+    if "as_published" in settings:
+        found["flaws"] = flaws(inputs)
+    write_json(document, found)
 
 
 @dataclass(frozen=True)
@@ -133,16 +139,18 @@ class RerankInputs:
     """The inputs of stage two in any setting. val: None if the data set has no validation images.
 
     pairs: the differences of pairs; key True: from the published code's sentences, False: from
-    correct ones. shared: results so far, by the bugs in the texts of a setting (`stages`), because
-    settings with the same texts share them.
+    correct ones. threshold: of the margin, as published; thresholds: that are tried. top_k: number
+    of classes that are compared. shared: results so far, by the bugs in the
+    texts of a setting (`stages`), because settings with the same texts share them.
     """
 
-    config: Config
-    dataset: str
     test: SplitFeatures
     val: SplitFeatures | None
     texts: Texts
     pairs: dict[bool, OneToOne]
+    threshold: float
+    thresholds: list[float]
+    top_k: int
     shared: dict[tuple[bool, ...], StageScores] = field(default_factory=dict)
 
     def pairs_of(self, s: Setting) -> OneToOne:
@@ -160,7 +168,7 @@ class RerankInputs:
         if key not in self.shared:
             neighbors = text_neighbors(self.texts, s)
             scores = neighbors.class_scores(self.test.features)
-            top, pairs = self.config.rerank.top_k, self.pairs_of(s)
+            top, pairs = self.top_k, self.pairs_of(s)
             test = rerank_scores(self.test.features, scores, pairs, top)
             val = None
             if self.val is not None:
@@ -196,8 +204,8 @@ class SettingResult:
 
 def stage_two(inputs: RerankInputs, s: Setting) -> SettingResult:
     """The rerank of the test split in a setting."""
-    stages, thresholds = inputs.stages(s), inputs.config.rerank.thresholds
-    threshold = inputs.config.threshold(inputs.dataset)
+    stages, thresholds = inputs.stages(s), inputs.thresholds
+    threshold = inputs.threshold
     if s.rerank_threshold == "test":
         threshold = best_threshold(thresholds, stages.test, inputs.test.labels)
     elif s.rerank_threshold == "validation":
@@ -212,31 +220,29 @@ def stage_two(inputs: RerankInputs, s: Setting) -> SettingResult:
     return SettingResult(stages.scores, stages.test, threshold, eligible)
 
 
-def _on_validation(inputs: RerankInputs) -> dict[str, Any]:
+def _on_validation(inputs: RerankInputs, settings: list[str], tests: int) -> dict[str, Any]:
     """The rerank on validation images, in the setting that new images are classified in; no methods
     if the run has the setting as_published alone.
 
     Where the threshold is chosen on these images, each half has the threshold that is best on the
     other half.
+
+    tests: number of tests that the intervals are corrected for.
     """
-    config, val, setting = inputs.config, inputs.val, usable(inputs.config.settings)
+    val, setting = inputs.val, usable(settings)
     assert val is not None
     if setting is None:
         return {"images": len(val.ids), "methods": []}
     both = inputs.stages(SETTINGS[setting]).val
     assert both is not None
     if SETTINGS[setting].rerank_threshold == "validation":
-        correct = cross_fitted(config.rerank.thresholds, both, val.labels, val.groups)
+        correct = cross_fitted(inputs.thresholds, both, val.labels, val.groups)
     else:
-        correct = both.predictions(config.threshold(inputs.dataset)) == val.labels
+        correct = both.predictions(inputs.threshold) == val.labels
     # names alone on the same images, for the paired comparison
     names = clip_scores(val.features, class_weights(*inputs.texts.of("name"), len(val.classes)))
-    document = read_json(
-        Paths(config.results).zero_shot(val.meta["model"], inputs.dataset).with_suffix(".json")
-    )
-    tests = document["validation"]["candidates"]  # number of tests to correct for
     of_names = predict(names) == val.labels
-    entry = recommendation.entry(METHOD, setting, correct, of_names, tests, val.groups)
+    entry = validation.entry(METHOD, setting, correct, of_names, tests, val.groups)
     return {"images": len(val.ids), "methods": [entry]}
 
 
@@ -245,14 +251,8 @@ def flaws(inputs: RerankInputs) -> list[dict[str, Any]]:
     ``clean``, on the same images.
     """
     # flaws in texts change stage one, too, so CODER without the rerank is compared as well
-    config, labels = inputs.config, inputs.test.labels
+    labels, groups = inputs.test.labels, inputs.test.groups
     clean = stage_two(inputs, SETTINGS["clean"])
-    groups = inputs.test.groups
-    options: dict[str, Any] = {
-        "resamples": config.evaluation.bootstrap,
-        "seed": config.evaluation.seed,
-    }
-    options["groups"] = groups
     effects = []
     for key, flaw in FLAWS.items():
         if flaw.setting.adapter_selection != SETTINGS["clean"].adapter_selection:
@@ -268,9 +268,9 @@ def flaws(inputs: RerankInputs) -> list[dict[str, Any]]:
                 {
                     "flaw": key,
                     "method": method,
-                    "clean": estimate(was, **options),
-                    "accuracy": estimate(now, **options),
-                    **paired_test(was, now, groups=groups),
+                    "clean": estimate(was, groups=groups),
+                    "accuracy": estimate(now, groups=groups),
+                    "difference": compare(was, now, groups=groups),
                     "looked_at": {
                         "clean": int(clean.reranked.sum()),
                         "flawed": int(flawed.reranked.sum()),
@@ -336,16 +336,17 @@ def against_stage_one(table: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def read_one_to_one(config: Config, images: SplitFeatures, as_published: bool = False) -> OneToOne:
+def read_one_to_one(
+    file: str | Path, images: SplitFeatures, as_published: bool = False
+) -> OneToOne:
     """Read the pair differences of these images' model and data set.
 
     as_published: from the published code's sentences, if these differ.
 
     UserError if the file was made for other features.
     """
-    path = Paths(config.results).one_to_one(images.meta["model"], images.meta["dataset"])
-    tensors, meta = read_tensors(path)
-    belongs(path, meta, images)
+    tensors, meta = read_tensors(file)
+    belongs(Path(file), meta, images)
     # if both kinds of sentences are the same, the file has one set, without a prefix
     published = {
         k.removeprefix(AS_PUBLISHED): t for k, t in tensors.items() if k.startswith(AS_PUBLISHED)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from ..errors import UserError
 from .common import SplitFeatures, log
-
-if TYPE_CHECKING:
-    from ..pipeline.config import Config
 
 
 def drawn(pool: SplitFeatures, shots: int, seed: int) -> list[str]:
@@ -27,28 +22,28 @@ def drawn(pool: SplitFeatures, shots: int, seed: int) -> list[str]:
     return [image for shot in draw for image in shot]
 
 
-def different(config: Config, pool: SplitFeatures, shots: int) -> list[int]:
+def different(seeds: list[int], pool: SplitFeatures, shots: int) -> list[int]:
     """The seeds whose shots differ; of seeds that draw the same images only the first.
 
     All seeds draw the same images if every class has only as many images as shots.
     """
     first: dict[frozenset[str], int] = {}
-    for seed in config.adapter.seeds:
+    for seed in seeds:
         # setdefault keeps the first seed of each set of images
         first.setdefault(frozenset(drawn(pool, shots, seed)), seed)
     return list(first.values())
 
 
-def shot_rows(config: Config, pool: SplitFeatures, shots: int, seed: int) -> Tensor:
+def shot_rows(pool: SplitFeatures, shots: int, seed: int, skip: bool = False) -> Tensor:
     """Rows (K,) of a seed's shots in the pool, found by image id.
 
-    Shots whose image could not be read are skipped if the configuration says so (on_error: skip).
-    UserError for other shots without features, and if no shot is left.
+    skip: skip shots whose image could not be read. UserError for other shots without features, and
+    if no shot is left.
     """
     images = drawn(pool, shots, seed)
     row = {image: i for i, image in enumerate(pool.ids)}
     skipped: set[str] = set()
-    if config.features.on_error == "skip":
+    if skip:
         skipped = {image for image, _ in pool.meta["skipped"]}
     # a shot without features that was not skipped: the features were made for other shots
     lost = [image for image in images if image not in row and image not in skipped]

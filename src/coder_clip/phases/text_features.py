@@ -11,100 +11,81 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..datasets import imagenet_words, load_templates
+from ..datasets import imagenet_words
 from ..datasets.base import Templates
 from ..datasets.entry import entry
-from ..encoders import families
-from ..foundation.artifacts import Paths, read_classes, write_tensors
+from ..foundation.artifacts import read_classes, write_tensors
 from ..foundation.reproducible import lengths, on_grid
 from ..texts.sentences import fill, make_sentences, spaces
 from ..texts.sets import load_text_set
-from .common import use_threads, warn_cut
+from .common import use_threads
+from .encoder import encoder_of, warn_cut
 
 if TYPE_CHECKING:
     from ..encoders.encoder import Encoder
-    from ..encoders.text_tables import Text, TextTables
-    from ..pipeline.config import Config
     from ..texts.sets import TextSet
 
-ABOUT = (
-    "Encode every sentence: the text set in its templates, prompt ensemble, random-word control."
-)
 SENTENCES = [f.name for f in fields(Templates) if f.name != "class_names_as_published"]
 # classes whose sentences are encoded at a time for the template ensemble: 10,000 sentences
 CLASSES = 128
 
 
-def run(config: Config, model: str, dataset: str) -> None:
-    """Write ``text_features/{model}/{dataset}.safetensors``, and warn of texts over the context
-    length.
+def run(
+    *,
+    manifest: str,
+    texts: str,
+    files: list[str],
+    out: str,
+    model: str,
+    dataset: str,
+    templates: dict[str, Any],
+    encoder: dict[str, Any],
+    seed: int,
+    random_draws: int,
+    template_ensemble: bool,
+    device: str,
+    store: str,
+    threads: int,
+) -> None:
+    """Encode every prompt: the text set in its templates, the prompt ensemble, and the control with
+    random words. Warn of texts over the context length.
+
+    texts: the text set. files: of the encoder. templates: fields of `Templates`. random_draws: of
+    random words, by ``seed``. template_ensemble: also the mean of ImageNet's 80 templates. encoder,
+    device, store: as in `encoder_of`.
     """
     # One file holds every prompt of every kind and setting, each with its kind and class: later
     # phases select rows and need no encoder. Of random words and template ensembles only the
     # means per class are kept, because nothing else is used.
-    use_threads(config.features.threads)
-    paths = Paths(config.results)
-    path = paths.text_features(model, dataset)
-    classes = read_classes(paths.manifest(dataset))
+    use_threads(threads)
+    classes, put_into = read_classes(Path(manifest)), Templates.of(templates)
     of = {"model": model, "dataset": dataset, "classes": classes}
-    name = config.models[model].model
-    if not families.encodes(name):
-        tables = families.tables(name, config.data_root)
-        return write_tables(path, of, tables, tables.texts(dataset, classes))
-    from .encoder import encoder_of  # imports torch and the encoder's library
-
-    templates = load_templates(dataset, config.datasets[dataset])
-    texts = load_text_set(paths.texts(dataset), dataset, classes, made=True)
-    sentences = make_sentences(texts, templates)
-    encoder = encoder_of(config.models[model], config.features)
-    encoded = encoder.encode_texts_report(sentences.text)
+    text_set = load_text_set(texts, dataset, classes, made=True)
+    sentences = make_sentences(text_set, put_into)
+    loaded = encoder_of(encoder, device, store)
+    encoded = loaded.encode_texts_report(sentences.text)
     cut = [sentences.text[i] for i in encoded.over_length]
-    warn_cut(cut, len(sentences.text), encoder.context_length, path)
+    warn_cut(cut, len(sentences.text), loaded.context_length, Path(out))
     meta = {
-        "encoder": encoder.metadata(),
+        "encoder": loaded.metadata(),
         "text": sentences.text,
         "kind": sentences.kind,
         "unique_texts": encoded.n_unique,
         "over_length": cut,
-        "templates": {kind: g for kind, g in asdict(templates).items() if g and kind in SENTENCES},
+        "templates": {kind: g for kind, g in asdict(put_into).items() if g and kind in SENTENCES},
     }
     tensors = {
         "features": encoded.features,
         "class_index": torch.tensor(sentences.class_index, dtype=torch.int64),
-        "imagenet_names": imagenet_names(encoder),
+        "imagenet_names": imagenet_names(loaded),
     }
-    if any(c.attribute for c in texts.classes):
-        e = config.evaluation
-        tensors["random_words"] = random_words(encoder, texts, templates, e.seed, e.random_draws)
-    if config.evaluation.template_ensemble:
+    if any(c.attribute for c in text_set.classes):
+        tensors["random_words"] = random_words(loaded, text_set, put_into, seed, random_draws)
+    if template_ensemble:
         tensors["template_weights"] = template_weights(
-            encoder, [spaces(c.name) for c in texts.classes]
+            loaded, [spaces(c.name) for c in text_set.classes]
         )
-    write_tensors(path, tensors, {**of, **meta})
-
-
-def write_tables(path: Path, of: dict[str, Any], tables: TextTables, texts: list[Text]) -> None:
-    """Write the text features of a model that brings its texts as features.
-
-    of: model, data set and classes. texts: of the classes, and the vocabulary.
-    """
-    meta = {
-        "encoder": tables.metadata(),
-        "text": [t.text for t in texts],
-        "kind": [t.kind for t in texts],
-        "unique_texts": len({t.text for t in texts}),
-        "over_length": [],
-        "templates": {},
-    }
-    features = torch.zeros(0, tables.dim)
-    if texts:
-        features = torch.stack([t.feature for t in texts])
-    tensors = {
-        "features": features,
-        "class_index": torch.tensor([t.owner for t in texts], dtype=torch.int64),
-        "imagenet_names": tables.imagenet_names(),
-    }
-    write_tensors(path, tensors, {**of, **meta})
+    write_tensors(out, tensors, {**of, **meta})
 
 
 def imagenet_names(encoder: Encoder) -> Tensor:

@@ -3,40 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..foundation.artifacts import Paths, read_classes, sha256, shown, write_json
+from ..foundation.artifacts import read_classes, sha256, shown, write_json
 from ..texts.sets import TextSet, load_text_set, names_only, with_kinds
 
-if TYPE_CHECKING:
-    from ..pipeline.config import Config
 
+def run(
+    *,
+    manifest: str,
+    files: list[str],
+    generated: str | None,
+    out: str,
+    dataset: str,
+    kinds: dict[str, str],
+) -> None:
+    """Check the texts against the data set's classes, and write its text set.
 
-def run(config: Config, dataset: str) -> None:
-    """Check the texts against the data set's classes and write ``texts/{dataset}.json``.
-
-    The texts come from one file, or from the class names alone; or each kind has its own source: a
-    file, or the phase generate_texts.
+    files: text sets; one file that has all kinds, if ``kinds`` is empty. generated: what the phase
+    generate_texts wrote. kinds: kind -> one of these files; a kind that is not named has no texts.
     """
-    entry, paths = config.datasets[dataset], Paths(config.results)
-    classes = read_classes(paths.manifest(dataset))
-    sources = entry.text_sources(dataset)
-    files = {path: _load(path, dataset, classes) for path in entry.text_files(dataset)}
-    if len(files) == 1 and entry.text_source(dataset) is not None:
-        (texts,) = files.values()
+    classes = read_classes(Path(manifest))
+    read = {file: _load(Path(file), dataset, classes) for file in files}
+    if files and not kinds:
+        (texts,) = read.values()
     else:
+        if generated is not None:
+            read[generated] = load_text_set(generated, dataset, classes, made=True)
+        # start from the names and add each kind from its own file
         texts = names_only(dataset, classes)
-        generated = None
-        if entry.generated(dataset):
-            generated = load_text_set(paths.generated_texts(dataset), dataset, classes, made=True)
-        # start from the names and add each kind from its own source
-        for kind, source in sources.items():
-            text_set = generated
-            if isinstance(source, Path):
-                text_set = files[source]
-            assert text_set is not None
-            texts = with_kinds(texts, text_set, kind)
-    write_json(paths.texts(dataset), texts.dump())
+        for kind, file in kinds.items():
+            texts = with_kinds(texts, read[file], kind)
+    write_json(out, texts.dump())
 
 
 def _load(path: Path, dataset: str, classes: list[str]) -> TextSet:

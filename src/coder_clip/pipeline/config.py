@@ -18,7 +18,6 @@ from pydantic import (
 
 from ..datasets import image_folder
 from ..errors import UserError
-from ..foundation.reads import derived
 from ..foundation.strict import explained
 from ..foundation.yaml_file import read_yaml
 from ..texts.generator import GeneratorConfig as GeneratorConfig
@@ -38,13 +37,6 @@ SEEDS_OF_FEATURES = 10  # default number of seeds where every data set is of fea
 
 class Config(Document):
     """All settings of a run."""
-
-    @derived
-    def listing(self, dataset: str) -> str | None:
-        """Cheap fingerprint of the images of the data set (pipeline/listing.py)."""
-        from .listing import listing  # only the job that lists images executes it
-
-        return listing(self, dataset)
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> Config:
@@ -107,7 +99,7 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
         config = Config.model_validate(document, context=root)
     except ValidationError as error:
         raise UserError(f"{path}: {explained(error.errors(), Config)}") from error
-    refuse_misplaced(config.results, root or Path(), path)
+    refuse_misplaced(config.results, path)
     config = _with_default_seeds(config)
     config._file = path.as_posix()
     if root is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator
 
@@ -14,7 +14,6 @@ from ..encoders import families
 from ..encoders.table_list import listed, read_list
 from ..errors import nearest
 from ..foundation.artifacts import Paths, read_json
-from ..foundation.reads import NO_RESULT, derived
 from ..foundation.strict import Strict
 from ..protocols import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 from ..texts.generator import GeneratorConfig
@@ -35,26 +34,28 @@ class Document(Strict):
     `config.Config` is one whose values fit together.
     """
 
-    # A job that reads a key, or calls a derived method, runs again when that value changes
-    # (foundation/reads.py).
+    # A field with exclude=True changes no result: where files are, and how the work is distributed.
 
     title: str = "CODER"
     note: str = Field(
         "", description="Shown at the top of the report: what these numbers are evidence of."
     )
-    results: Annotated[Path, NO_RESULT] = Path("results")
-    data_root: Annotated[Path | None, NO_RESULT] = Field(
+    results: Path = Field(Path("results"), exclude=True)
+    data_root: Path | None = Field(
         None,
+        exclude=True,
         description="Folder of the published data sets; the variable CODER_CLIP_DATA takes "
         "precedence. The folder's path changes no result.",
     )
-    only_present: Annotated[bool, NO_RESULT] = Field(
+    only_present: bool = Field(
         False,
+        exclude=True,
         description="Skip published data sets if neither all their images nor, in the results, all "
         "their image features are here; the variable CODER_CLIP_ONLY_PRESENT takes precedence.",
     )
-    fetch: Annotated[bool | Literal["strict"], NO_RESULT] = Field(
+    fetch: bool | Literal["strict"] = Field(
         False,
+        exclude=True,
         description="Download weights and the published data sets that may be downloaded as part "
         "of a run; 'make reproduce' goes on without a data set that could not be downloaded, and "
         "says so; strict: it stops. The variable CODER_CLIP_FETCH takes precedence.",
@@ -73,18 +74,15 @@ class Document(Strict):
     _file: str = PrivateAttr("")
 
     @property
-    @derived
     def file(self) -> str:
         """The file that this configuration was read from, as it was named."""
         return self._file
 
     @property
-    @derived
     def left_out(self) -> tuple[str, ...]:
         """Data sets that are not here and are skipped (only_present)."""
         return self._left_out
 
-    @derived
     def text_encoder(self) -> str:
         """The model that compares names, for sources whose texts an encoder chooses; by default the
         first one.
@@ -93,32 +91,27 @@ class Document(Strict):
             return self.generator.encoder
         return next(iter(self.models))
 
-    @derived
     def compares_names(self, dataset: str) -> bool:
         """True if a source needs an encoder to make texts of the data set."""
         made_by = self.datasets[dataset].generated(dataset)
         return any(kind in SOURCES[source].compares for kind, source in made_by.items())
 
-    @derived
     def published(self, dataset: str) -> bool:
         """True for a published data set, which is read from the data root."""
         given = self.datasets[dataset]
         return given.root is None and given.features is None and dataset in WITH_ENTRY
 
-    @derived
     def of_features(self, dataset: str) -> bool:
         """True for a data set of features, which has no images."""
         given = self.datasets[dataset]
         return given.features is not None or (given.root is None and dataset in FEATURE_SETS)
 
-    @derived
     def class_texts(self, dataset: str) -> bool:
         """False if a model that brings its texts as features has none for the data set."""
         models = [m.model for m in self.models.values() if not families.encodes(m.model)]
         lists = [read_list(listed(model)) for model in models]
         return all(tables.name(dataset) for tables in lists)
 
-    @derived
     def part(self, dataset: str) -> bool:
         """True for features of some classes of another data set of the run.
 
@@ -127,7 +120,6 @@ class Document(Strict):
         """
         return dataset in FEATURE_SETS and self.published(dataset) and entry(dataset).part
 
-    @derived
     def published_name(self, dataset: str) -> str:
         """The data set under which methods publish their settings; for published features, the data
         set of their images.
@@ -135,7 +127,6 @@ class Document(Strict):
         of_images = entry(dataset).of if self.published(dataset) else None
         return of_images or dataset
 
-    @derived
     def has_val(self, dataset: str) -> bool:
         """True if the data set has validation images, without which the clean setting keeps the
         defaults.
@@ -151,12 +142,10 @@ class Document(Strict):
             return "val" in read_json(listed)["images"]
         return not test_alone(root)
 
-    @derived
     def few_shot(self, dataset: str) -> bool:
         """True if the few-shot methods run on the data set."""
         return self.datasets[dataset].few_shot and self.has_val(dataset)
 
-    @derived
     def others(self, dataset: str) -> list[str]:
         """The other data sets with validation images, which have other images; no parts."""
         images = self.published_name(dataset)
@@ -169,7 +158,6 @@ class Document(Strict):
             and self.published_name(other) != images
         ]
 
-    @derived
     def encoded(self, dataset: str) -> list[str]:
         """The splits of the data set that are encoded: those of shots, val and test in use."""
         splits = []
@@ -179,7 +167,6 @@ class Document(Strict):
             splits.append("val")
         return [*splits, "test"]
 
-    @derived
     def threshold(self, dataset: str) -> float:
         """Rerank gate of the published settings."""
         configured = self.datasets[dataset].threshold
@@ -187,7 +174,6 @@ class Document(Strict):
             return configured
         return PUBLISHED_THRESHOLDS.get(self.published_name(dataset), DEFAULT_THRESHOLD)
 
-    @derived
     def widest_threshold(self, dataset: str) -> float:
         """The widest gate of all settings and figures.
 
@@ -195,7 +181,6 @@ class Document(Strict):
         """
         return max(self.threshold(dataset), *self.rerank.thresholds)
 
-    @derived
     def views_stored(self, dataset: str) -> int:
         """Number of augmented views per shot to keep one by one: all, up to MOST_VIEWS, if a method
         needs them; else 0.
@@ -205,22 +190,18 @@ class Document(Strict):
             return 0
         return min(self.datasets[dataset].views, MOST_VIEWS)
 
-    @derived
     def most_shots(self) -> int:
         """The largest number of shots."""
         return max(self.adapter.shots)
 
-    @derived
     def first_seed(self) -> int:
         """The seed whose shots the phase evaluation uses."""
         return self.adapter.seeds[0]
 
-    @derived
     def has_shots(self, shots: str) -> bool:
         """True if the few-shot methods run with this number of shots."""
         return shots in map(str, self.adapter.shots)
 
-    @derived
     def initial(self, dataset: str) -> tuple[float, float]:
         """The adapters' (alpha, beta) before the search."""
         return self.adapter.initial or PUBLISHED_INITIAL.get(

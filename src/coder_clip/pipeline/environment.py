@@ -34,12 +34,12 @@ PACKAGES = (
 )
 
 
-def write(paths: Paths, device: str) -> None:
+def write(path: Path, device: str) -> None:
     """Write this process's Python, packages and machine. device: the encoder's."""
     import torch
 
     write_json(
-        paths.environment,
+        path,
         {
             "python": platform.python_version(),
             # torch's own number, which names the CUDA that it was built for
@@ -51,11 +51,6 @@ def write(paths: Paths, device: str) -> None:
             "device": device,
         },
     )
-
-
-def this_machine() -> dict[str, str]:
-    """What a certificate names of this machine: its Python, its packages, its processor."""
-    return {"python": platform.python_version(), "processor": _processor(), **packages()}
 
 
 def packages() -> dict[str, str]:

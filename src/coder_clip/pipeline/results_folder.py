@@ -7,22 +7,19 @@ import re
 from pathlib import Path
 
 from ..errors import UserError, one_line
-from .phase_list import FILE, phases
+from .phases import ABOUT_RUNS, PHASES
 
 # commands of jobs name files below it, so a space or a quote would cut a path in two
 ALLOWED = re.compile(r"results(/\w[\w.+@%:,=-]{0,99})?")
-OTHERS = {"certificates", "logs", "benchmarks", "environment.json"}  # beside the folders of phases
 
 
-def refuse_misplaced(results: str | Path, clone: Path, file: str | Path) -> None:
+def refuse_misplaced(results: str | Path, file: str | Path) -> None:
     """UserError unless results are in `results` or `results/NAME`, which no phase makes.
 
-    clone: folder of the Snakefile. file: the configuration that names the folder.
+    file: the configuration that names the folder.
     """
     folder = os.path.normpath(results)
-    taken = set(OTHERS)
-    if (clone / FILE).is_file():
-        taken.update(name for phase in phases(clone / FILE) for name in phase.makes)
+    taken = {*ABOUT_RUNS, *(name for phase in PHASES for name in phase.makes)}
     if not ALLOWED.fullmatch(folder):
         raise UserError(
             f"{file}: results: '{one_line(results)}' is not 'results' or 'results/NAME'; write "

@@ -13,7 +13,6 @@ from ..datasets.entry import entry
 from ..encoders import families
 from ..encoders.spec import EncoderSpec, Precision
 from ..errors import nearest
-from ..foundation.reads import NO_RESULT, derived
 from ..foundation.strict import Count, From, Seed, Strict
 from ..protocols import TOP_K
 from ..texts.kinds import KINDS, OF_CLASS
@@ -134,7 +133,6 @@ class DatasetConfig(Strict):
         # the last source in KIND_SOURCES is the default of a kind: "none", or the class names
         return {kind: str(value.get(kind, known[-1])) for kind, known in KIND_SOURCES.items()}
 
-    @derived
     def text_sources(self, name: str) -> dict[str, Path | str]:
         """Kind -> file or source of the class texts of data set ``name``; a kind without texts has
         no entry.
@@ -149,7 +147,6 @@ class DatasetConfig(Strict):
             return {}
         return dict.fromkeys(OF_CLASS, path)
 
-    @derived
     def text_source(self, name: str) -> Path | None:
         """The one file that has all general texts of data set ``name``; None for class names alone,
         or if each kind has its own source.
@@ -168,7 +165,6 @@ class DatasetConfig(Strict):
         return {kind: s for kind, s in self.text_sources(name).items() if isinstance(s, str)}
 
     @property
-    @derived
     def pair_text_source(self) -> str | None:
         """The source that makes the one-to-one texts of the data set; None if they are read from a
         file, or there are none.
@@ -180,7 +176,6 @@ class DatasetConfig(Strict):
             return None
         return given
 
-    @derived
     def pair_source(self, name: str) -> Path | None:
         """The file of one-to-one texts of data set ``name``.
 
@@ -256,25 +251,29 @@ class FeaturesConfig(Strict):
     # again for a difference of rounding.
 
     batch_size: Count = 64
-    workers: Annotated[Annotated[int, Field(ge=0)] | None, NO_RESULT] = Field(
+    workers: Annotated[int, Field(ge=0)] | None = Field(
         None,
+        exclude=True,
         description="Threads that read and decode images ahead of the encoder; 0: none. Default: "
         "one on a CPU, with a GPU one per core up to 16. They change no result.",
     )
-    cache: Annotated[bool, NO_RESULT] = Field(
+    cache: bool = Field(
         True,
+        exclude=True,
         description="Keep features by the content of images and texts in the user's cache folder, "
         "so that one more photo encodes one photo. It can be deleted at any time.",
     )
-    device: Annotated[str, NO_RESULT] = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    device: str = Field("auto", exclude=True, description="auto, cpu, cuda, cuda:N or mps.")
     threads: Annotated[int, Field(ge=1, le=256)] = Field(
         1,
         description="CPU threads per job. A fixed number and not the machine's, because it can "
         "change the last bit; more threads than cores are very slow. To use all cores without "
         "changing the result, set shards.",
     )
-    shards: Annotated[Count, NO_RESULT] = Field(
-        1, description="Number of jobs that share the images of a data set; the result is the same."
+    shards: Count = Field(
+        1,
+        exclude=True,
+        description="Number of jobs that share the images of a data set; the result is the same.",
     )
     on_error: Literal["fail", "skip"] = Field(
         "fail", description="For an unreadable image: stop the job, or skip the image and list it."
@@ -344,9 +343,6 @@ class AdapterConfig(Strict):
 class EvaluationConfig(Strict):
     """Intervals, ablations and feature quality."""
 
-    bootstrap: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        2000, description="Resamples of a 95 % interval."
-    )
     seed: Seed = 0
     template_ensemble: bool = Field(
         True,

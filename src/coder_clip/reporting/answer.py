@@ -15,7 +15,7 @@ import numpy as np
 from ..baselines.methods import FEW_SHOT, LABELS
 from ..claims import FEWEST
 from ..evaluation.intervals import clear, images_to_settle
-from ..evaluation.recommendation import NAMES
+from ..evaluation.validation import NAMES
 from ..foundation.terminal import counted
 from .parts.cells import percent, points, with_interval
 from .results import Results
@@ -117,7 +117,7 @@ def _answer(results: Results, dataset: str, model: str) -> ReportAnswer:
     recommended = results.recommendation(dataset, model)
     change = ""
     if recommended.on_test is not None and recommended.method != NAMES:
-        change = _points(recommended.on_test["against_clip"]["difference"])
+        change = _points(recommended.on_test["against_clip"])
         on_test = (
             f"With it {_accuracy(recommended.on_test)} of the test {words.images} are right, "
             f"{change} points: {recommended.confirmed}."
@@ -131,7 +131,7 @@ def _answer(results: Results, dataset: str, model: str) -> ReportAnswer:
     rivals = results.rivals(dataset, model)
     more = [_few_shot(results, dataset, model), _stage_two(results, dataset, model, words)]
     if texts and change and recommended.method != last:
-        difference = _points(against_clip["difference"])
+        difference = _points(against_clip)
         more.insert(0, f"{LABELS[last]} against names alone: {difference} points.")
     named = ""
     if len(results.models) > 1:
@@ -142,7 +142,7 @@ def _answer(results: Results, dataset: str, model: str) -> ReportAnswer:
         f"{', '.join(_numbers(results, dataset, model, words))}.",
         " ".join([recommended.advice, on_test, *(r.sentence for r in rivals)]),
         tuple(filter(None, more)),
-        clear(against_clip["difference"]) or "unclear",
+        clear(against_clip) or "unclear",
         recommended.label,
         change,
         tuple(r.title for r in rivals if r.better),
@@ -185,16 +185,16 @@ def _stage_two(results: Results, dataset: str, model: str, words: _Words) -> str
     reranked = results.main_methods(dataset, model)["coder_rerank"]
     return (
         f"With {words.whose} one-to-one texts {_accuracy(reranked)} of the test {words.images} are "
-        f"right, {_points(reranked['against_clip']['difference'])} points."
+        f"right, {_points(reranked['against_clip'])} points."
     )
 
 
 def _effect(test: Mapping[str, Any], n: int, images: str) -> str:
     """What texts change on test images: a clear difference, or how many images would show one.
 
-    test: a `PairedTest` on the n test images.
+    test: a `Difference` on the n test images.
     """
-    d = test["difference"]
+    d = test
     verdict = clear(d)
     if verdict:
         return f"are clearly {verdict}, by {_points(d)} points."
@@ -238,11 +238,9 @@ def _few_shot(results: Results, dataset: str, model: str) -> str:
         m: np.mean([r["val_accuracy"] for r in runs if r["method"] == m]) for m in others
     }
     best = max(others, key=lambda m: float(on_validation[m]))
-    difference = entry_of[best]["coder_adapter_against"]["difference"]
-    # an estimate over seeds has a mean where others have a value
-    d = {**difference, "value": difference["mean"]}
+    d = entry_of[best]["coder_adapter_against"]
     ours, other = (
-        f"{percent(a['mean'])} % [{percent(a['low'])}, {percent(a['high'])}]"
+        f"{percent(a['value'])} % [{percent(a['low'])}, {percent(a['high'])}]"
         for a in (entry_of[CODER_ADAPTER]["accuracy"], entry_of[best]["accuracy"])
     )
     verdict = {"better": "clearly better", "worse": "clearly worse", "": "not clearly different"}[

@@ -22,7 +22,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
-from ..baselines.methods import CLIP_ENSEMBLE, METHODS
+from ..baselines import CLIP_ENSEMBLE
+from ..baselines.methods import METHODS
 from ..datasets import about, is_part
 from ..datasets.corrections import said as corrections_said
 from ..datasets.twins import said as twins_said
@@ -30,21 +31,27 @@ from ..errors import UserError
 from ..foundation.artifacts import write_text
 from ..protocols import REASONS, SETTINGS
 from ..texts.kinds import OF_CLASS
+from .all_exhibits import EXHIBITS
 from .answer import answers, overall
-from .exhibits import EXHIBITS, SECTIONS, Exhibit
-from .exhibits.claims import summary
+from .exhibits import SECTIONS, Exhibit
+from .first_screen import first_screen
 from .parts.layout import thumbnail
 from .parts.notes import source_of_groups
 from .parts.style import Loader
-from .parts.table import Table
+from .parts.table import Table, anchor
 from .results import ResultFile, Results
 
-# What each reader wants first, open and in this order (`Results.kind`); other sections follow,
-# folded.
-OPEN = {
-    "photos": ("Errors", "Zero-shot", "Few-shot"),
-    "drawn": ("Claims", "Zero-shot", "Few-shot", "Errors", "Texts"),
-    "published": ("Claims", "Published figures", "Zero-shot", "Few-shot", "Settings"),
+# What an owner of photos wants first, open and in this order; all other sections are folded.
+OF_PHOTOS = ("Errors", "Zero-shot", "Few-shot")
+# What the paper shows -> the exhibits that show it here.
+IN_THE_PAPER = {
+    "Zero-shot accuracy (tables of stage one and two)": ("table-zero_shot",),
+    "The rerank by its threshold": ("figure-rerank_threshold",),
+    "Few-shot accuracy by shots (Figure 4)": ("figure-few_shot", "table-few_shot"),
+    "Kinds and number of texts (ablations)": ("table-text_kinds", "figure-text_count"),
+    "Nearest neighbours that CODER corrects (Figure 2)": ("figure-correction",),
+    "Features as neighbours, and their map (Figure 5)": ("table-feature_quality", "figure-tsne"),
+    "What the text of the paper claims": ("table-claims", "figure-claims"),
 }
 FEW = 4  # answers that are sentences; more are a table
 PIXELS = 0.6  # CSS pixels per pixel of a figure: printed size at 120 dots per inch
@@ -76,6 +83,16 @@ class _Item:
     height: int = 0
 
 
+def _whole(text: str) -> str:
+    """A number whose interval is not broken over lines, and stands in a box of one width, so that
+    the decimals of a column are aligned.
+    """
+    number, bracket, interval = text.replace(", ", ",\N{NO-BREAK SPACE}").partition(" [")
+    if not bracket:
+        return number
+    return Markup('{} <span class="interval">[{}</span>').format(number, interval)
+
+
 @cache
 def _environment() -> Environment:
     """Templates and their filters; a template is compiled once."""
@@ -88,8 +105,8 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["short"] = lambda text: str(text)[:12]
-    # an interval is not broken over lines
-    environment.filters["whole"] = lambda text: str(text).replace(", ", ",\N{NO-BREAK SPACE}")
+    environment.filters["whole"] = _whole
+    environment.filters["anchor"] = anchor
     environment.filters["yaml"] = lambda value: yaml.safe_dump(
         value, sort_keys=False, allow_unicode=True
     )
@@ -123,14 +140,13 @@ def render(
     items, silent = _items(results, image)
     every = [item for section_items in items.values() for item in section_items]
     photos = results.kind == "photos"
-    # claims stand before the sections; on a page about photos they are one of the sections
-    claims: list[_Item] = []
-    claims_in_words: list[str] = []
-    if not photos:
-        claims, claims_in_words = items.pop("Claims", []), summary(results)
-    claims.sort(key=lambda item: item.table is not None)  # the figure leads
     # a section without a place in SECTIONS is open, so that it is not overlooked
-    opened = [*OPEN[results.kind], *(name for name in items if name not in SECTIONS)]
+    opened = [*(OF_PHOTOS if photos else ()), *(name for name in items if name not in SECTIONS)]
+    shown = {item.name: item for item in every}
+    in_the_paper = {
+        what: [shown[name] for name in names if name in shown]
+        for what, names in IN_THE_PAPER.items()
+    }
     artefacts = {a.path: a for item in every for a in item.artefacts}
     all_answers = answers(results)
     of_all = ""
@@ -148,8 +164,9 @@ def render(
         data_rows=_data_rows(results),
         corrections=_corrections(results),
         twins=_twins(results),
-        claims=claims,
-        summary=claims_in_words,
+        first=None if photos else first_screen(results),
+        few_shot_figure=shown.get("figure-few_shot"),
+        in_the_paper=in_the_paper,
         all_items=every,
         sections=_sections(items, opened),
         silent=silent,
@@ -184,7 +201,7 @@ def metrics(results: Results) -> dict[str, dict[str, dict[str, float]]]:
         # the prompt ensemble has no shots
         if s["method"] != CLIP_ENSEMBLE:
             numbers = accuracies[s["dataset"]][s["model"]]
-            numbers[f"{s['method']}_{s['shots']}_shots"] = s["accuracy"]["mean"]
+            numbers[f"{s['method']}_{s['shots']}_shots"] = s["accuracy"]["value"]
     return accuracies
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -21,9 +21,7 @@ from ..foundation.artifacts import Paths, present, read_json, read_metadata, rea
 from ..protocols import SETTINGS
 from ..texts.kinds import BESIDES_NAME
 
-if TYPE_CHECKING:
-    from ..pipeline.config import Config
-
+AVERAGE = "(average)"  # over data sets; no data set can have this name
 MAIN_SETTING = "clean"  # nothing chosen on test data; what the main tables and figures show
 JsonObject = dict[str, Any]
 # stands for the documents of zero_shot and rerank of a data set without texts of its classes
@@ -68,41 +66,36 @@ class Results:
     file is a UserError that names the file and the command that makes it.
     """
 
-    @classmethod
-    def of(cls, config: Config, config_file: str = "") -> Results:
-        """The results of a configuration.
-
-        config_file: shown in commands; "" for the default file.
-        """
-        results = cls(
-            config.results, list(config.datasets), list(config.models), list(config.adapter.shots)
-        )
-        results.few_shot = [d for d in config.datasets if config.few_shot(d)]
-        results.features = [d for d in config.datasets if config.of_features(d)]
-        results.with_texts = [d for d in config.datasets if config.class_texts(d)]
-        results.left_out = config.left_out
-        results.option = f" --config {config_file}" if config_file else ""
-        return results
-
     def __init__(
         self,
         root: str | Path,
         datasets: Sequence[str],
         models: Sequence[str],
         shots: Sequence[int] = (),
+        few_shot: Sequence[str] | None = None,
+        features: Sequence[str] = (),
+        with_texts: Sequence[str] | None = None,
+        left_out: Sequence[str] = (),
+        config_file: str = "",
     ) -> None:
-        self.option = ""
-        # data sets of the configuration that a run goes on without, as they are not on this machine
-        self.left_out: tuple[str, ...] = ()
+        """Show these results, below a folder.
+
+        few_shot: data sets that the few-shot methods ran on; default: all. features: those that are
+        features, without images. with_texts: those with texts of their classes, as others have no
+        zero-shot methods; default: all. left_out: data sets of the configuration that the run went
+        on without, as they are not on this machine. config_file: shown in commands; "" for the
+        default file.
+        """
+        self.option = f" --config {config_file}" if config_file else ""
+        self.left_out = tuple(left_out)
         if not datasets or not models:
             raise UserError("no results to show: name at least one data set and one model")
         self.paths = Paths(root)
         self.datasets, self.models = list(datasets), list(models)
         self.shots = sorted(shots)
-        self.few_shot = list(datasets)  # data sets that the few-shot methods ran on
-        self.features: list[str] = []  # data sets that are features, without images
-        # data sets with texts of their classes; others have no zero-shot methods
-        self.with_texts = list(datasets)
+        self.few_shot = list(datasets if few_shot is None else few_shot)
+        self.features = list(features)
+        self.with_texts = list(datasets if with_texts is None else with_texts)
         self._json, self._rows = cache(read_json), cache(read_parquet)
         self._hash = cache(lambda path: sha256(present(path)))
 
@@ -142,6 +135,11 @@ class Results:
 
     def evaluation(self, dataset: str, model: str) -> JsonObject:
         return self._beside(self.paths.evaluation(model, dataset))
+
+    def claims(self) -> JsonObject:
+        """The document of all claims: results/claims.json."""
+        document: JsonObject = self._json(self.paths.claims)
+        return document
 
     def zero_shot_rows(self, dataset: str, model: str) -> pd.DataFrame:
         return self._rows(self.paths.zero_shot(model, dataset))
@@ -336,6 +334,10 @@ class Results:
         models.
         """
         files: list[ResultFile] = []
+        if "claims" in phases:
+            command = self.claims().get("made_by", {}).get("command", "")
+            files.append(self.source(self.paths.claims, command))
+            phases = [phase for phase in phases if phase != "claims"]
         for phase, (dataset, model) in product(phases, self):
             # classes without texts have no such artefacts
             if phase in ("zero_shot", "rerank") and dataset not in self.with_texts:

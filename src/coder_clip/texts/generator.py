@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, field_validator, model_validator
+from pydantic_core import to_jsonable_python
 
 from ..errors import KEYS
-from ..foundation.reads import NO_RESULT
 from ..foundation.strict import Count, From, Seed, Strict
 from .kinds import ASKED_FOR
 
@@ -40,13 +40,15 @@ class GeneratorConfig(Strict):
     """The language model behind the source 'llm'. Its key comes only from the environment."""
 
     model: str = Field(min_length=1, description="The model's name on the server.")
-    base_url: Annotated[str | None, NO_RESULT] = Field(
+    base_url: str | None = Field(
         None,
+        exclude=True,
         description="Server with OpenAI's protocol (…/v1: vLLM, Ollama, llama.cpp); default: "
         "OpenAI.",
     )
-    key_variable: Annotated[str | None, NO_RESULT] = Field(
+    key_variable: str | None = Field(
         None,
+        exclude=True,
         description="Environment variable with the key; default: OPENAI_API_KEY for OpenAI, else "
         "no key.",
     )
@@ -62,8 +64,9 @@ class GeneratorConfig(Strict):
     extra: dict[str, Any] = Field(
         {}, description="More parameters of each request, in the server's own names."
     )
-    headers: Annotated[dict[str, str], NO_RESULT] = Field(
+    headers: dict[str, str] = Field(
         {},
+        exclude=True,
         description="More headers of each request; $NAME: the value of that environment variable.",
     )
     texts_per_class: TextCounts = TextCounts()  # type: ignore[valid-type]
@@ -93,21 +96,23 @@ class GeneratorConfig(Strict):
         description="Folder with prompts (KIND.txt) and rules (rules.yaml) of your own, in any "
         "language; what has no file there is as shipped (docs/texts.md).",
     )
-    max_in_flight: Annotated[Count, NO_RESULT] = Field(8, description="Simultaneous requests.")
-    timeout: Annotated[Annotated[float, Field(gt=0)], NO_RESULT] = Field(
-        120, description="Seconds to wait for an answer."
+    max_in_flight: Count = Field(8, exclude=True, description="Simultaneous requests.")
+    timeout: Annotated[float, Field(gt=0)] = Field(
+        120, exclude=True, description="Seconds to wait for an answer."
     )
-    retries: Annotated[Annotated[int, Field(ge=0)], NO_RESULT] = Field(
-        6, description="How often to retry after an error of the server."
+    retries: Annotated[int, Field(ge=0)] = Field(
+        6, exclude=True, description="How often to retry after an error of the server."
     )
-    prices: Annotated[Prices | None, NO_RESULT] = None
-    max_cost: Annotated[From | None, NO_RESULT] = Field(
+    prices: Prices | None = Field(None, exclude=True)
+    max_cost: From | None = Field(
         None,
+        exclude=True,
         description="Limit on the cost of all answers in the store; a run stops before it spends "
         "more.",
     )
-    answers: Annotated[Path, NO_RESULT] = Field(
+    answers: Path = Field(
         Path("data/texts/answers"),
+        exclude=True,
         description="Folder of the answers, which are kept for good and shared.",
     )
 
@@ -115,6 +120,23 @@ class GeneratorConfig(Strict):
     def token_limit(self) -> int | None:
         """Most tokens of one answer, by either name of the parameter; None if no limit is sent."""
         return self.max_tokens or self.extra.get("max_completion_tokens")
+
+    def access(self) -> dict[str, Any]:
+        """The keys that change no answer, as plain JSON: server, limits, where answers are."""
+        names = [name for name, field in type(self).model_fields.items() if field.exclude]
+        plain: dict[str, Any] = to_jsonable_python({name: getattr(self, name) for name in names})
+        return plain
+
+    @property
+    def secret(self) -> str | None:
+        """Name of the environment variable with the key; None if the server needs none."""
+        return self.key_variable or ("OPENAI_API_KEY" if self.base_url is None else None)
+
+    @property
+    def secrets(self) -> list[str]:
+        """Names of the environment variables with secrets: the key, and those of headers."""
+        in_headers = [value[1:] for value in self.headers.values() if value.startswith("$")]
+        return [*filter(None, [self.secret]), *in_headers]
 
     def parameters(self, attempt: int) -> dict[str, Any]:
         """Parameters of a request besides model and messages.

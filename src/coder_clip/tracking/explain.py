@@ -13,13 +13,13 @@ from typing import Any
 
 from ..errors import UserError, nearest
 from ..foundation.artifacts import read_metadata
-from ..foundation.blocks import Found
 from ..foundation.git import git
+from ..jobs import place_of, rule_of
 from ..pipeline.config import load_config
-from ..reporting.exhibits import TABLES
+from ..reporting.all_exhibits import TABLES
 from ..reporting.rows import config_of, row_of
-from .certificates import FOLDER, PRESENT, Certificate, Job
-from .judge import changed_files
+from ..rerun.judge import group
+from ..rerun.record import PRESENT, Job, Record
 from .record import Workspace
 from .stages import tracked
 
@@ -32,7 +32,7 @@ class Explained:
 
     artefacts: files that the pipeline made, nearest first: path, sha256, rule, command, params, and
     in "changed" why the job must run again ("" if not). given (texts, weights, …): path -> sha256
-    at that time; sources (code): module -> block -> hash; changed: the files and blocks that are
+    at that time; sources: module -> hash of its code; changed: the files and modules that are
     others now.
     versions: packages and their versions as text -> artefacts made with them. again: a command that
     makes it again.
@@ -44,7 +44,7 @@ class Explained:
     value: str
     artefacts: list[dict[str, Any]] = field(default_factory=list)
     given: dict[str, str] = field(default_factory=dict)
-    sources: Found = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
     code: str = ""
     versions: dict[str, list[str]] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Explained:
 def explain(table: str, row: str, column: str, config: str | Path | None = None) -> Explained:
     """Trace a number.
 
-    UserError if there is no such table, row or column, or if no certificate says how the table was
+    UserError if there is no such table, row or column, or if no record says how the table was
     made.
 
     row: its number from 1, or values of some columns ("dataset=rare,method=coder"). config: by
@@ -70,13 +70,13 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
         raise UserError(f"{path} has no column '{column}'{nearest(column, cells)}")
     here = Workspace(tracked(config))
     found = Explained(path, {k: v for k, v in cells.items() if k != column}, column, cells[column])
-    stated: dict[str, Certificate] = {}  # output -> the certificate that names it
+    stated: dict[str, Record] = {}  # output -> the record that names it
     for job in here.judge.jobs:
         stated |= _stated(here, job)
     again = shlex.join(["snakemake", path, "--configfile", str(config), "--cores", "1"])
     if path not in stated:
-        raise UserError(f"nothing certifies {path}; '{again}' makes it again")
-    if stated[path].outputs[path] != here.hashes.sha256(path):
+        raise UserError(f"no record names {path}; '{again}' makes it again")
+    if stated[path].outputs[path] != here.hashes.file(path):
         raise UserError(f"{path} was edited since it was made; '{again}' makes it again")
     waiting = [path]
     # breadth first, so nearest first; the list grows in the loop
@@ -84,15 +84,14 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
         made, job = stated[artefact], here.judge.makers[artefact]
         changed = here.judge.reason_to_run(job)
         about = {
-            "rule": made.rule,
-            "command": made.command,
-            "params": made.values,
+            "rule": rule_of(job).name,
+            "command": rule_of(job).typed(place_of(job)),
+            "params": made.call["settings"],
             "changed": changed,
         }
         found.artefacts.append({"path": artefact, "sha256": made.outputs[artefact], **about})
         found.versions.setdefault(_short(made.versions), []).append(artefact)
-        for module, blocks in made.blocks.items():
-            found.sources.setdefault(module, {}).update(blocks)
+        found.sources |= made.modules
         _origin(Path(artefact), found)
         reading_table = ""
         if artefact == path:
@@ -119,36 +118,35 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
     return found
 
 
-def _stated(here: Workspace, job: Job) -> dict[str, Certificate]:
-    """Each output of a job -> its certificate; {} without a certificate, or with a doubtful one."""
-    certificate = here.judge.certificate(job)
-    if certificate is None or certificate.doubt:
+def _stated(here: Workspace, job: Job) -> dict[str, Record]:
+    """Each output of a job -> its record; {} without a record, or with a doubtful one."""
+    record = here.judge.record(job)
+    if record is None or record.doubt:
         return {}
-    return dict.fromkeys(certificate.outputs, certificate)
+    return dict.fromkeys(record.outputs, record)
 
 
-def _given(
-    read: Mapping[str, str], stated: Mapping[str, Certificate], results: Path
-) -> dict[str, str]:
+def _given(read: Mapping[str, str], stated: Mapping[str, Record], results: Path) -> dict[str, str]:
     """The files that no job has made, with their hashes, of all that a job has read."""
     return {
         path: sha
         for path, sha in read.items()
-        # a file of the results that nothing certifies was made, not given
+        # a file of the results that no record names was made, not given
         if path not in stated and not Path(path).is_relative_to(results)
         if sha not in ("", PRESENT)
     }
 
 
-def _changed(here: Workspace, stated: list[Certificate]) -> list[str]:
-    """Given files that are not those of the certificates, then blocks of code, each named once."""
+def _changed(here: Workspace, stated: list[Record]) -> list[str]:
+    """Given files that are not those of the records, then modules, each named once."""
     files: set[str] = set()
-    blocks: set[str] = set()
-    for certificate in stated:
-        files.update(changed_files({**certificate.inputs, **certificate.files}, here.judge.sha))
-        blocks.add(here.judge.changed_block(certificate.blocks))
+    modules: set[str] = set()
+    for record in stated:
+        read = {**record.inputs, **record.files}
+        files.update(p for p, then in read.items() if then != PRESENT and here.judge.sha(p) != then)
+        modules.add(here.judge.changed_module(record))
     given = files - here.judge.makers.keys()
-    return [*sorted(given), *sorted(blocks - {""})]
+    return [*sorted(given), *sorted(modules - {""})]
 
 
 def _concerns(job: Job, row: dict[str, str], table: str) -> bool:
@@ -159,16 +157,16 @@ def _concerns(job: Job, row: dict[str, str], table: str) -> bool:
     table: the table that reads the job's output, since one job reads the inputs of all tables; ""
     if another file reads the output, and then the phase does not matter.
     """
-    for name, value in job.wildcards.items():
+    for name, value in place_of(job).items():
         cell = row.get(name)
         # a cell that is missing or empty fits every job
         if cell and cell != value:
             return False
     exhibit = TABLES.get(Path(table).stem)
-    if exhibit is None or job.phase in exhibit.phases:
+    if exhibit is None or group(job) in exhibit.phases:
         return True
     # a phase that no table shows can be behind every table
-    return not any(job.phase in other.phases for other in TABLES.values())
+    return not any(group(job) in other.phases for other in TABLES.values())
 
 
 def _code(found: Explained, here: Workspace) -> str:
@@ -176,13 +174,11 @@ def _code(found: Explained, here: Workspace) -> str:
 
     The number of source files, and the commit that recorded the table's phase.
     """
-    n_blocks = sum(map(len, found.sources.values()))
-    said = f"{n_blocks} blocks of {len(found.sources)} modules"
+    said = f"{len(found.sources)} modules"
     job = here.judge.makers.get(found.table)
-    recorded = None  # hash of the phase's certificates in dvc.lock
+    recorded = None  # hash of the phase's records in dvc.lock
     if job:
-        certificates = f"{here.t.root}/{FOLDER}/{job.phase}"
-        recorded = here.recorded.get(job.phase, {}).get(certificates)
+        recorded = here.recorded.get(group(job), {}).get(f"{here.folder}/{group(job)}")
     log: list[str] = []
     if recorded:
         # -S: commits that add or remove the hash; the first one added it
@@ -215,8 +211,7 @@ def lines(found: Explained, every: bool = False) -> list[str]:
     """
     out = [*_heading(found), *_made(found, every), "from", *_read(found)]
     if every:
-        for module, blocks in found.sources.items():
-            out.append(f"  {module}: {', '.join(sorted(blocks))}")
+        out += [f"  {module}" for module in sorted(found.sources)]
     out += _origins(found, every)
     out += [_short(f"made with {versions}") for versions in found.versions]
     out.append(f"code: {found.code}")

@@ -18,13 +18,13 @@ from ..foundation.artifacts import write_bytes
 from ..foundation.dvc import files_below, folder_md5
 from ..foundation.dvc_files import DamagedLock, fault, read_lock
 from ..foundation.git import git, shown
-from ..foundation.hashes import Hashes
-from ..foundation.locks import locked
+from ..jobs import PHASES, RECORDS, Phase, jobs
+from ..pipeline.config import load_config
 from ..pipeline.environment import foreign_code
-from ..pipeline.phase_list import Phase, phases
-from .certificates import Job
-from .judge import MISSING, Judge
-from .plan import Plan, plan
+from ..rerun.hashes import Hashes
+from ..rerun.judge import MISSING, Judge, group
+from ..rerun.record import Job
+from .locks import locked
 from .stages import Tracked, hashes_of, is_in, option, records, tracked, yaml_text
 
 ASIDE = Path("results-set-aside")
@@ -69,30 +69,27 @@ class State:
 
 
 class Workspace:
-    """A configuration's plan, its files, and the judge about them. Changes nothing.
+    """A configuration's jobs, its files, and the judge about them. Changes nothing."""
 
-    keys: configuration keys that the judge is asked about, besides the keys that certificates here
-    name. planned: the plan, where a run knows it; else Snakemake is asked.
-    """
-
-    def __init__(self, t: Tracked, keys: Iterable[str] = (), planned: Plan | None = None) -> None:
+    def __init__(self, t: Tracked) -> None:
         self.t, self.hashes = t, Hashes()
         self.config_md5 = self.hashes.md5(t.config)
-        self.plan = planned or plan(t.config, keys)
-        self.judge = Judge(t.root, self.plan.jobs, self.plan.value, self.hashes)
+        self.config = load_config(t.config)
+        self.folder = f"{t.root}/{RECORDS}"
+        self.judge = Judge(self.folder, jobs(self.config), self.hashes)
         self.recorded: dict[str, dict[str, str]] = {}
         with suppress(UserError):
             self.recorded = t.recorded()
 
     def states(self) -> list[State]:
-        """All phases of the plan, in order."""
+        """All phases that have jobs, in order."""
         found: list[State] = []
-        for phase in phases():
-            jobs = [job for job in self.judge.jobs if job.phase == phase.name]
-            if not jobs:
+        for phase in PHASES:
+            of_phase = [job for job in self.judge.jobs if group(job) == phase.name]
+            if not of_phase:
                 continue
-            state = State(phase, jobs)
-            for job in jobs:
+            state = State(phase, of_phase)
+            for job in of_phase:
                 why = self.judge.reason_to_run(job)
                 if why:
                     for path in job.outputs:
@@ -100,7 +97,7 @@ class Workspace:
                         if why != MISSING or not os.path.isfile(path):
                             state.problems[path] = why
             state.extra = sorted(set(self._files(phase)).difference(state.outputs))
-            read = {path for job in jobs for path in job.inputs}
+            read = {path for job in of_phase for path in job.inputs}
             state.waits = [
                 earlier.phase.name
                 for earlier in found
@@ -130,7 +127,7 @@ class Workspace:
     def remove_old_certificates(self, state: State) -> None:
         """Remove certificates of jobs that this configuration has no more."""
         certificates = self.t.outs(state.phase)[-1]
-        own = {job.certificate(self.t.root).as_posix() for job in state.jobs}
+        own = {job.record(self.folder).as_posix() for job in state.jobs}
         for path in set(files_below(certificates)) - own:
             Path(path).unlink()
 
@@ -141,7 +138,7 @@ class Workspace:
     def outs(self, state: State) -> dict[str, dict[str, Any]]:
         """Out -> the entry that dvc.lock should have, for a whole phase."""
         found: dict[str, dict[str, Any]] = {}
-        made = [*state.outputs, *(job.certificate(self.t.root).as_posix() for job in state.jobs)]
+        made = [*state.outputs, *(job.record(self.folder).as_posix() for job in state.jobs)]
         for out in self.t.outs(state.phase):
             files = [path for path in made if is_in(path, out)]
             if not files:
@@ -300,12 +297,12 @@ def _write(
     t.write_lock({name: entries[name] for name in t.outs_of if name in entries})
 
 
-def check_stage(config: str | Path, planned: Plan, after: bool) -> None:
+def check_stage(config: str | Path, after: bool) -> None:
     """UserError if `dvc repro` would record a phase that is not complete, or has other files.
 
     after: the jobs have run. DVC names the stage in STAGE; of other stages nothing is checked.
     """
-    here = Workspace(tracked(config), planned=planned)
+    here = Workspace(tracked(config))
     name = os.environ[STAGE].split(":")[-1]  # FILE:NAME
     for state in here.states():
         if state.phase.name == name:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from ..errors import UserError
 from ..foundation import dvc
 from ..foundation.git import git
-from ..foundation.hashes import Hashes
-from ..foundation.locks import locked
-from .certificates import FOLDER
+from ..jobs import RECORDS
+from ..rerun.hashes import Hashes
+from .locks import locked
 from .record import Workspace, aside, some
 from .stages import Tracked, option, tracked
 
@@ -153,10 +153,11 @@ def _put_certificates(
     if objects:
         with suppress(UserError):
             judge = Workspace(t).judge
-            holds = {job.certificate(t.root).as_posix() for job in judge.jobs if judge.holds(job)}
+            held = [job for job in judge.jobs if not judge.objection(job)]
+            holds = {job.record(judge.folder).as_posix() for job in held}
     for path_of in objects.values():
         for oid, path in path_of.items():
-            certificate = path.startswith(f"{t.root}/{FOLDER}/") and path.endswith(".json")
+            certificate = path.startswith(f"{t.root}/{RECORDS}/") and path.endswith(".json")
             if certificate and oid not in bad and path not in holds:
                 store.place(path, oid)
 

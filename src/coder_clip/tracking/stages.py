@@ -22,15 +22,16 @@ from ..foundation.artifacts import write_text
 from ..foundation.dvc_files import dump, fault, lock_bytes, read_lock
 from ..foundation.git import in_conflict
 from ..foundation.yaml_file import read_yaml
-from ..pipeline.phase_list import FILE, Phase, phases
+from ..jobs import PHASES, RECORDS, Phase
 from ..pipeline.results_folder import refuse_misplaced
-from .certificates import FOLDER, Job
+from ..rerun.judge import group
+from ..rerun.record import Job
 
 DEFAULT = "config/reproduce.yaml"
 CODE = "src"
 METRICS = "metrics.json"
 HEAD = """\
-# Made by 'coder-clip record' from workflow/phases.yaml; it never reads this file.
+# Made by 'coder-clip record' from src/coder_clip/jobs.py; it never reads this file.
 # Stages of your own belong in a dvc.yaml of another folder.
 """
 
@@ -79,11 +80,11 @@ class Tracked:
     @property
     def kept(self) -> list[str]:
         """Outputs of all phases that Git keeps."""
-        return [out for phase in phases() for out in self.keeps(phase)]
+        return [out for phase in PHASES for out in self.keeps(phase)]
 
     def outs(self, phase: Phase) -> list[str]:
         """Folders and files of a phase, its certificates last."""
-        return [f"{self.root}/{name}" for name in (*phase.makes, f"{FOLDER}/{phase.name}")]
+        return [f"{self.root}/{name}" for name in (*phase.makes, f"{RECORDS}/{phase.name}")]
 
     def out_of(self, path: str) -> str:
         """The out that contains a file; "" if it belongs to no phase."""
@@ -93,7 +94,7 @@ class Tracked:
     @cached_property
     def outs_of(self) -> dict[str, list[str]]:
         """Phase -> its outputs."""
-        return {phase.name: self.outs(phase) for phase in phases()}
+        return {phase.name: self.outs(phase) for phase in PHASES}
 
     def recorded(self) -> dict[str, dict[str, str]]:
         """Recorded phase -> out -> hash. UserError as for `entries`."""
@@ -135,7 +136,7 @@ class Tracked:
     def described(self, jobs: Iterable[Job]) -> dict[str, Any]:
         """Phase -> its stage in dvc.yaml, for the phases that have jobs.
 
-        It depends on all code, its rules, the whole configuration, and the inputs of its jobs in
+        It depends on all code, the whole configuration, and the inputs of its jobs in
         this clone. Outputs of a phase that is behind another input are left out: what changes them
         changes that input.
         """
@@ -149,8 +150,8 @@ class Tracked:
         config = shlex.quote(self.config)
         of_phase: dict[str, list[Job]] = {}
         for job in jobs:
-            of_phase.setdefault(job.phase, []).append(job)
-        for phase in phases():
+            of_phase.setdefault(group(job), []).append(job)
+        for phase in PHASES:
             if phase.name not in of_phase:
                 continue
             own_jobs = of_phase[phase.name]
@@ -161,13 +162,10 @@ class Tracked:
             behind = {name for maker in makers for name in before.get(maker, ())}
             before[phase.name] = makers | behind
             given = {path for path in read if phase_of.get(path) not in behind}
-            rules = (FILE.parent / f"rules/{phase.name}.smk").as_posix()
-            deps = {self.config, CODE, rules, *given}
+            deps = {self.config, CODE, *given}
             # the run checks its phase, so that nothing else starts Snakemake once more
-            cmd = (
-                f"snakemake {phase.target} --profile workflow/profiles/default --configfile "
-                f"{config}"
-            )
+            target = phase.target or phase.name
+            cmd = f"snakemake {target} --profile workflow/profiles/default --configfile {config}"
             # DVC replaces ${…}
             listed = sorted(path for path in deps if is_below(path) and "$" not in path)
             stages[phase.name] = {**workdir, "cmd": cmd, "deps": listed, **self._made(phase, made)}
@@ -237,7 +235,7 @@ def tracked(config: str | Path) -> Tracked:
                 f"{here.config} would be recorded over {other.config}: give it another name and "
                 "its own 'results:'"
             )
-    refuse_misplaced(here.root, Path(), here.config)
+    refuse_misplaced(here.root, here.config)
     return here
 
 
@@ -260,13 +258,13 @@ class Record(NamedTuple):
 def records() -> list[Record]:
     """The records below tracked/, from their files dvc.lock; damaged ones are left out."""
     found = []
-    names = [phase.name for phase in phases()]
+    names = [phase.name for phase in PHASES]
     for path in sorted(Path("tracked").glob("*/dvc.lock")):
         with suppress(OSError, UserError, TypeError, LookupError, ValueError, StopIteration):
             entries = read_lock(lock_bytes(path), path, names)
             phase, entry = next(iter(entries.items()))
             # every phase has certificates, and a command that names its configuration
-            end = f"/{FOLDER}/{phase}"
+            end = f"/{RECORDS}/{phase}"
             outs = [out["path"] for out in entry["outs"]]
             root = next(out.removesuffix(end) for out in outs if out.endswith(end))
             cmd = entry["cmd"]

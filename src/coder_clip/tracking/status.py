@@ -14,7 +14,8 @@ from ..foundation import dvc, terminal
 from ..foundation.artifacts import Paths
 from ..pipeline import environment
 from ..pipeline.environment import foreign_code
-from .judge import FOLLOWS
+from ..rerun.judge import FOLLOWS
+from ..rerun.record import installed
 from .record import State, Workspace
 from .share import in_remote
 from .stages import tracked
@@ -51,7 +52,9 @@ def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[st
     elif here.recorded:
         pushed = in_remote(t)
     moved = set[str]()  # files that will be made again
-    lines = [_line(here, state, pushed, moved) for state in here.states()]
+    states = here.states()
+    lines = [_line(here, state, pushed, moved) for state in states]
+    notes += _other_versions(here, states)
     ran = environment.line(Paths(t.root))
     if ran:
         notes.append(ran)
@@ -92,6 +95,22 @@ def _line(here: Workspace, state: State, pushed: str | dict[str, bool], moved: s
     present = sum(Path(p).is_file() for p in state.outputs)
     files = f"{present}/{len(state.outputs)}"
     return Line(name, files, "no" if why else "yes", recorded, sent, "; ".join(said))
+
+
+def _other_versions(here: Workspace, states: list[State]) -> list[str]:
+    """A line for each package whose version is another than a phase was made with.
+
+    Such results stay current, because versions make no job run again.
+    """
+    phases: dict[str, list[str]] = {}  # what differs -> the phases
+    for state in states:
+        records = filter(None, map(here.judge.record, state.jobs))
+        made = {item for record in records for item in record.versions.items()}
+        for package, then in sorted(made):
+            now = installed(package)
+            if now not in ("", then):
+                phases.setdefault(f"{package} {then}, here {now}", []).append(state.phase.name)
+    return [f"made with {what}: {', '.join(names)}" for what, names in phases.items()]
 
 
 def table(lines: list[Line]) -> list[str]:

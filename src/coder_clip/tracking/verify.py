@@ -1,7 +1,8 @@
-"""`coder-clip verify`: run jobs again in a copy, and compare the bytes with their certificates.
+"""`coder-clip verify`: run jobs again in a clone, and compare with their records.
 
-A certificate is a statement; the pipeline is exact to the byte, so anybody can check it. A job runs
-in a copy of the clone, where of the results only its inputs are. Nothing of the clone changes.
+A record is a statement; the pipeline is exact to the byte, so anybody can check it. A job runs in a
+clone of this clone, where of the results only its inputs are. Nothing here changes. Compared
+are the bytes that it makes, and what it notes: a record can hide a module or a file.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shlex
 import shutil
 import subprocess
 import sys
@@ -17,23 +17,22 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..errors import UserError, nearest, one_line
 from ..foundation.artifacts import sha256
 from ..foundation.caches import user_cache
-from ..foundation.reads import ABSENT
-from ..pipeline.environment import foreign_code, this_machine
+from ..foundation.git import git
+from ..pipeline.environment import foreign_code
+from ..rerun.judge import group
+from ..rerun.record import Job, Record, read
 from ..texts.generator import STORED_ONLY
-from .certificates import PRESENT, Certificate, Job, read
-from .judge import TO_RUN
 from .record import Workspace
 from .stages import is_below, is_in, tracked
 
 SAME, DIFFERS, FAILED, SKIPPED = "same", "differs", "failed", "not verified"
-ANSWERS = "generator.answers"  # key: the folder of a language model's answers
-ASKS = "src/coder_clip/texts/llm/store.py"  # reads this folder
 FEATURES = "features-"  # beginning of the folders of stored features in the user's cache
 
 
@@ -50,7 +49,7 @@ class Verdict:
 
 
 class Verification:
-    """The jobs to verify, in the order of the plan.
+    """The jobs to verify, in the order of the list of jobs.
 
     names: jobs, rules, phases or outputs; none: a random sample of the jobs that can be verified.
     UserError for an unknown name.
@@ -60,7 +59,7 @@ class Verification:
         reason = foreign_code()
         if reason:
             raise UserError(reason)
-        self._here = Workspace(tracked(config), [ANSWERS])
+        self._here = Workspace(tracked(config))
         jobs = self._here.judge.jobs
         why_not = {job.name: self._why_not(job) for job in jobs}
         able = [job for job in jobs if not why_not[job.name]]
@@ -73,7 +72,7 @@ class Verification:
             drawn = random.Random(seed).sample(able, min(sample, len(able)))
             self.jobs = [job for job in able if job in drawn]
             left_out = [job for job in jobs if why_not[job.name]]
-        self.skipped = [Verdict(job.name, SKIPPED, why_not[job.name]) for job in left_out]
+        self.skipped = [Verdict(_short(job), SKIPPED, why_not[job.name]) for job in left_out]
         self._sample = "" if names else f"{len(self.jobs)} of {len(able)} jobs (--seed {seed})"
 
     def beginning(self) -> list[str]:
@@ -86,107 +85,65 @@ class Verification:
 
     def run(self) -> Iterator[Verdict]:
         """Run each job again, one after the other."""
-        for job in self.jobs:
-            yield self._verdict(job)
+        if not self.jobs:
+            return
+        with clone() as copy:
+            for job in self.jobs:
+                yield self._verdict(job, copy)
 
     def _why_not(self, job: Job) -> str:
         """Why a job cannot be verified here; "" if it can."""
         judge = self._here.judge
-        stated = judge.certificate(job)
-        if stated is None or not judge.holds(job):
+        stated = judge.record(job)
+        if stated is None or judge.objection(job):
             return judge.reason_to_run(job)
         missing = [path for path in job.inputs if not os.path.exists(path)]
         if missing:
             return f"its input {missing[0]} is not here ('coder-clip pull' downloads results)"
-        outside = [path for path in stated.files if not is_below(path)]
+        outside = [path for path in (*stated.files, *stated.modules) if not is_below(path)]
         if outside:
             return f"{one_line(outside[0])} is not a path inside of this clone"
-        answers = self._answers(stated)
+        answers = _answers(job)
         if answers and not os.path.isdir(answers):
             return f"it asked a language model, whose answers are not here ({answers})"
         if answers and not is_below(answers):
             return f"it asked a language model, whose answers are outside of this clone ({answers})"
         return ""
 
-    def _answers(self, stated: Certificate) -> str:
-        """The folder of answers, for a job that asks a language model; else ""."""
-        folder = self._here.plan.value(ANSWERS)
-        return str(folder) if ASKS in stated.blocks and folder not in (ABSENT, None) else ""
-
-    def _verdict(self, job: Job) -> Verdict:
-        """Run a job again in a copy, and compare its outputs with those that are certified."""
-        stated = self._here.judge.certificate(job)
+    def _verdict(self, job: Job, copy: Path) -> Verdict:
+        """Run a job again, and compare with its record."""
+        stated = self._here.judge.record(job)
         assert stated is not None  # `_why_not` has read it
         begin = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="coder-clip-verify-") as folder:
-            try:
-                copy = self._copy(job, stated, Path(folder).resolve())
-                why = self._run(job, stated, copy, _cache(Path(folder) / "cache"))
-            except OSError as error:
-                why = one_line(error)
-            if why:
-                return Verdict(job.name, FAILED, why)
-            again = {path: sha256(copy / path) for path in job.outputs}
-            hidden = _hidden(stated, read(copy / job.certificate(self._here.t.root)))
+        try:
+            shutil.rmtree(copy / self._here.t.root, ignore_errors=True)
+            _bring(job, stated, self._here.t.root, copy)
+            why = self._run(job, copy)
+        except OSError as error:
+            why = one_line(error)
+        if why:
+            return Verdict(_short(job), FAILED, why)
+        again = read(copy / job.record(self._here.folder))
+        other = [path for path in job.outputs if sha256(copy / path) != stated.outputs[path]]
+        if other:
+            machines = _machines(stated.versions, again.versions if again else {})
+            return Verdict(_short(job), DIFFERS, f"{', '.join(other)}; {machines}")
+        hidden = _hidden(stated, again)
+        if hidden:
+            return Verdict(_short(job), DIFFERS, f"it used {hidden}, which its record hides")
         seconds = f"{time.monotonic() - begin:.0f} s"
-        other = [path for path in job.outputs if again[path] != stated.outputs[path]]
-        if not other and hidden:
-            return Verdict(job.name, DIFFERS, f"it read {hidden}, which its certificate hides")
-        if not other:
-            return Verdict(job.name, SAME, f"{len(again)} files, {seconds}")
-        return Verdict(job.name, DIFFERS, f"{', '.join(other)}; {_machines(stated.versions)}")
+        return Verdict(_short(job), SAME, f"{len(job.outputs)} files, {seconds}")
 
-    def _copy(self, job: Job, stated: Certificate, folder: Path) -> Path:
-        """A folder like the clone, but of the results it has only what the certificate names.
-
-        What the job reads is copied, because artefacts name paths behind links. All else are links:
-        results are written beside their places and renamed, so nothing is written through one.
-        """
-        t, plan = self._here.t, self._here.plan
-        around = [path for path in map(os.path.normpath, plan.folders) if path.startswith("..")]
-        around += [path for path in job.inputs if path.startswith("..")]
-        # as deep as paths that begin with ".." need
-        depth = max((Path(path).parts.count("..") for path in around), default=0)
-        copy = folder.joinpath("tree", *["deeper"] * depth, "clone")
-        copy.mkdir(parents=True)
-        shutil.copytree("src", copy / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg*"))
-        answers = self._answers(stated)
-        if answers:
-            shutil.copytree(answers, copy / answers)
-        # results are made in folders, and never behind a link
-        made = [*job.outputs, str(job.certificate(t.root))]
-        named = [path for path in (*job.inputs, *stated.files) if is_below(path)]
-        given = [path for path in named if os.path.isfile(path) and not is_in(path, "src")]
-        for path in (*made, *given):
-            (copy / path).parent.mkdir(parents=True, exist_ok=True)
-        for path in given:
-            shutil.copy2(path, copy / path)
-        here = [name for name in os.listdir() if not name.startswith(".")]
-        for name in {*here} - {"src", Path(t.root).parts[0]}:
-            _link(Path(name), copy / name)
-        for path in around:
-            # a folder with the clone in it would bring the results, too
-            inside = Path.cwd().is_relative_to(os.path.realpath(path))
-            if os.path.exists(path) and not inside:
-                (copy / path).parent.mkdir(parents=True, exist_ok=True)
-                _link(Path(path), copy / path)
-        return copy
-
-    def _run(self, job: Job, stated: Certificate, copy: Path, cache: Path) -> str:
+    def _run(self, job: Job, copy: Path) -> str:
         """Run a job in the copy. Returns why it failed; "" if it ended well."""
-        named = json.dumps({"rule": job.rule, "wildcards": job.wildcards})
-        command = [sys.executable, self._here.plan.program, named, "--inputs", *job.inputs]
-        command += ["--outputs", *job.outputs, "--", *shlex.split(stated.command)]
         variables = {
-            "CODER_CLIP_CONFIG": self._here.t.config,
-            TO_RUN: job.name,  # it runs, though its certificate holds
-            "XDG_CACHE_HOME": str(cache),
+            "PYTHONPATH": str(copy / "src"),
+            "XDG_CACHE_HOME": str(_cache(copy.with_name("cache"))),
             STORED_ONLY: "1",
             "HF_HUB_OFFLINE": "1",
-            "CODER_CLIP_FETCH": "false",
         }
         done = subprocess.run(
-            command,
+            [sys.executable, "-m", "coder_clip.job", self._here.folder, json.dumps(asdict(job))],
             cwd=copy,
             env={**os.environ, **variables},
             stdout=subprocess.PIPE,
@@ -195,11 +152,64 @@ class Verification:
             errors="replace",
             check=False,
         )
-        said = [line for line in done.stdout.splitlines() if line.strip()] or ["no message"]
-        missing = [path for path in job.outputs if not (copy / path).is_file()]
-        if done.returncode or missing or not (copy / job.certificate(self._here.t.root)).is_file():
+        if done.returncode:
+            said = [line for line in done.stdout.splitlines() if line.strip()] or ["no message"]
             return f"it ended with status {done.returncode}: {one_line(said[-1], 500)}"
         return ""
+
+
+@contextmanager
+def clone() -> Iterator[Path]:
+    """A clone of this clone with its tracked files as they are here, beside it, so that relative
+    paths lead to the same places. It is removed at the end.
+
+    A worktree of Git would be noted in this clone's `.git`, where nothing is to change.
+    """
+    if not Path(".git").exists():
+        raise UserError("jobs run again in a copy by Git, and this folder is no clone of Git")
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".coder-clip-verify-", dir=Path.cwd().parent))
+    except OSError as error:
+        raise UserError(f"no folder beside this clone can be made: {error}") from error
+    copy = folder / "clone"
+    try:
+        git("clone", "--quiet", "--shared", ".", str(copy))
+        edits = git("-c", "diff.autoRefreshIndex=false", "diff", "--binary", "HEAD")
+        if edits:
+            subprocess.run(["git", "-C", str(copy), "apply"], input=edits, check=True)
+        yield copy
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _bring(job: Job, stated: Record, root: str, copy: Path) -> None:
+    """Bring into the copy what the job reads and Git does not have: inputs, files that it opened,
+    its folders of images. root: of the results.
+
+    Answers of a language model are copied, because a run may repair them.
+    """
+    given = [*job.inputs, *stated.files, *stated.modules]
+    for path in given:
+        if is_below(path) and os.path.isfile(path):
+            (copy / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy / path)
+    answers = _answers(job)
+    for folder in map(os.path.relpath, job.ignore.get("folders", ())):
+        there = copy / folder
+        elsewhere = not is_below(folder) or not os.path.isdir(folder) or there.exists()
+        if elsewhere or is_in(folder, root):
+            continue  # in the results there is only what the job makes
+        there.parent.mkdir(parents=True, exist_ok=True)
+        if folder == answers:
+            shutil.copytree(folder, there)
+        else:
+            there.symlink_to(os.path.abspath(folder))
+
+
+def _answers(job: Job) -> str:
+    """The folder of answers, for a job that asks a language model; else ""."""
+    folder = job.here.get("access", {}).get("answers", "")
+    return os.path.relpath(folder) if folder else ""
 
 
 def _named(jobs: list[Job], names: Iterable[str]) -> list[Job]:
@@ -207,46 +217,36 @@ def _named(jobs: list[Job], names: Iterable[str]) -> list[Job]:
     wanted: dict[str, Job] = {}
     for name in names:
         path = os.path.normpath(name)
-        of_name = [
-            job for job in jobs if name in (job.name, job.rule, job.phase) or path in job.outputs
-        ]
+        of_name = [job for job in jobs if name in _words(job) or path in job.outputs]
         if not of_name:
-            known = [word for job in jobs for word in (job.name, job.rule, job.phase, *job.outputs)]
-            raise UserError(f"no job, rule, phase or output '{name}'{nearest(name, set(known))}")
+            known = {word for job in jobs for word in (*_words(job), *job.outputs)}
+            raise UserError(f"no job, rule, phase or output '{name}'{nearest(name, known)}")
         wanted |= {job.name: job for job in of_name}
     return list(wanted.values())
 
 
-def _link(source: Path, target: Path) -> None:
-    """Link a file or folder; a folder that is there already gets links to what it lacks."""
-    if not os.path.lexists(target):
-        target.symlink_to(source.absolute())
-    elif source.is_dir() and target.is_dir() and not target.is_symlink():
-        for name in os.listdir(source):
-            _link(source / name, target / name)
+def _short(job: Job) -> str:
+    """A job's name without its phase: "classify/mini/rare"."""
+    return job.name.partition("/")[2]
+
+
+def _words(job: Job) -> tuple[str, ...]:
+    """The names of a job: its phase, its rule, its own with the phase and without."""
+    return group(job), _short(job).partition("/")[0], _short(job), job.name
 
 
 def _cache(folder: Path) -> Path:
     """A cache folder like the user's, but without features: a job must encode again."""
     there = user_cache()
+    if folder.exists():
+        return folder
     own = folder / "coder-clip"
     own.mkdir(parents=True)
     others = [path for path in _entries(there) if path.name != own.name]
     others += [p for p in _entries(there / own.name) if not p.name.startswith(FEATURES)]
     for path in others:
-        _link(path, folder / path.relative_to(there))
+        (folder / path.relative_to(there)).symlink_to(path.absolute())
     return folder
-
-
-def _hidden(stated: Certificate, again: Certificate | None) -> str:
-    """A file that the job read and its certificate does not name; "" if there is none.
-
-    Sources are not compared: with stored features, a job executes less.
-    """
-    files = again.files if again is not None else {}
-    content = [path for path, sha in files.items() if sha not in ("", PRESENT)]
-    own = [p for p in content if not p.endswith("/") and not is_in(p, "src")]
-    return next((path for path in own if path not in stated.files), "")
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -254,15 +254,31 @@ def _entries(folder: Path) -> list[Path]:
     return list(folder.iterdir()) if folder.is_dir() else []
 
 
-def _machines(then: dict[str, str]) -> str:
-    """Versions and processor that differ between the certificate and here."""
-    here = this_machine()
-    other = [name for name in {**then, **here} if then.get(name) != here.get(name)]
+def _hidden(stated: Record, again: Record | None) -> str:
+    """What the second run noted and the record does not have, or has otherwise; "" if nothing."""
+    if again is None:
+        return "something that it did not note"
+    pairs = (
+        (stated.modules, again.modules),
+        (stated.files, again.files),
+        (stated.variables, again.variables),
+    )
+    for then, now in pairs:
+        for name, value in now.items():
+            if then.get(name) != value:
+                return name
+    return ""
+
+
+def _machines(then: dict[str, str], now: dict[str, str]) -> str:
+    """Versions and processor that differ between two records."""
+    # a package that one of them did not import says nothing
+    other = [name for name in then if then[name] != now.get(name, then[name])]
     if not other:
         return "made with the same versions on this kind of processor"
-    made = ", ".join(f"{name} {then.get(name, 'unknown')}" for name in other)
-    now = ", ".join(f"{name} {here.get(name, 'none')}" for name in other)
-    return one_line(f"made with {made}; here {now}", 1000)
+    made = ", ".join(f"{name} {then[name]}" for name in other)
+    here = ", ".join(f"{name} {now[name]}" for name in other)
+    return one_line(f"made with {made}; here {here}", 1000)
 
 
 def summary(verdicts: Iterable[Verdict], named_but_skipped: int) -> tuple[str, bool]:
@@ -273,6 +289,5 @@ def summary(verdicts: Iterable[Verdict], named_but_skipped: int) -> tuple[str, b
         bad.append(f"{named_but_skipped} {SKIPPED}")
     if not counts:
         return "no job was verified", False
-    return ", ".join(
-        [f"{counts[SAME]} of {counts.total()} jobs made the same bytes", *bad]
-    ), not bad
+    line = f"{counts[SAME]} of {counts.total()} jobs made the same bytes"
+    return ", ".join([line, *bad]), not bad

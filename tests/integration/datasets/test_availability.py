@@ -157,7 +157,7 @@ REST = ["models: {m: {model: RN50, pretrained: openai}}", "adapter: {shots: [1]}
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Path for a configuration; DTD is here, and the weights could be had."""
-    monkeypatch.setattr("coder_clip.preflight.checks._hub_problem", lambda *_: "")
+    monkeypatch.setattr("coder_clip.preflight.thorough._hub_problem", lambda *_: "")
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
     plant("dtd", tmp_path, 1)
     return tmp_path / "c.yaml"

@@ -4,7 +4,6 @@ names.
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +17,9 @@ from matplotlib.text import Text
 from PIL import Image
 
 from coder_clip.baselines.methods import FEW_SHOT, METHODS
-from coder_clip.datasets import named_pictures
 from coder_clip.evaluation.representation import MAP_CLASSES
-from coder_clip.reporting.exhibits import FIGURES, TABLES, correction
+from coder_clip.reporting.all_exhibits import FIGURES, TABLES
+from coder_clip.reporting.exhibits import correction
 from coder_clip.reporting.parts import layout, style
 from coder_clip.reporting.parts.style import BLUE, DOUBLE, DPI, SINGLE, styled
 from fake_results import Fake
@@ -338,17 +337,6 @@ def test_few_shot_lines_are_named_below(tmp_path: Path) -> None:
     assert len(
         {(h.get_color(), h.get_linestyle(), h.get_marker()) for h in legend.legend_handles}
     ) == len(names)
-
-
-def test_lines_are_named_where_they_end(tmp_path: Path) -> None:
-    made = fake(tmp_path, datasets=("rare",), classes=tuple(named_pictures("rare") or ())[:12])
-    (ax,) = FIGURES["name_dose"].figure(made.write(), made.image).axes
-    colours = {line.get_color() for line in ax.lines}
-    names = {t.get_text(): t for t in ax.texts}
-    assert set(names) == {"CLIP", "Attributes alone, no name", "CODER", "CODER + rerank"}
-    assert {t.get_color() for t in names.values()} <= colours
-    heights = sorted(t.xyann[1] for t in names.values())
-    assert min(b - a for a, b in itertools.pairwise(heights)) > 0
 
 
 @pytest.mark.parametrize("name", FIGURES)

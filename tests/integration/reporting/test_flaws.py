@@ -17,11 +17,12 @@ from torch import Tensor
 
 from coder_clip.adapter import CoderAdapter, search
 from coder_clip.baselines.zero_shot import class_weights, clip_scores
-from coder_clip.evaluation.estimates import paired_test, paired_test_over_seeds
+from coder_clip.claims import verdict
+from coder_clip.evaluation.estimates import compare
 from coder_clip.foundation.artifacts import Paths, read_json, read_parquet, write_json
+from coder_clip.jobs import work
 from coder_clip.neighbors import TextNeighbors
-from coder_clip.phases import adapter, coder, confusable_pairs, rerank, zero_shot
-from coder_clip.reporting.evidence import judge
+from coder_clip.phases.claims import judged
 from coder_clip.reporting.results import Results
 from toy_features import GRID, N_CLASSES, Toy
 
@@ -31,10 +32,10 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     made = Toy(tmp_path_factory.mktemp("toy"))
-    coder.run(made.config, "m", "toy")
-    zero_shot.run(made.config, "m", "toy")
-    rerank.run(made.config, "m", "toy")
-    adapter.run(made.config, "m", "toy", 2)
+    work(made.config, "build_coder", model="m", dataset="toy")
+    work(made.config, "classify", model="m", dataset="toy")
+    work(made.config, "rerank_top", model="m", dataset="toy")
+    work(made.config, "fit_adapters", model="m", dataset="toy", shots="2")
     return made
 
 
@@ -68,8 +69,12 @@ def test_each_zero_shot_flaw_alone(toy: Toy) -> None:
         was, got = before[key[1]], found[key]
         assert got["clean"]["value"] == pytest.approx(np.mean(was)), key
         assert got["accuracy"]["value"] == pytest.approx(np.mean(right)), key
-        assert got["fixed"] == sum(r and not w for r, w in zip(right, was, strict=True)), key
-        assert got["broke"] == sum(w and not r for r, w in zip(right, was, strict=True)), key
+        assert got["difference"]["fixed"] == sum(
+            r and not w for r, w in zip(right, was, strict=True)
+        ), key
+        assert got["difference"]["broke"] == sum(
+            w and not r for r, w in zip(right, was, strict=True)
+        ), key
     looked_at = [f for f in clean if f["gap"] < threshold]
     assert 0 < len(looked_at) < len(clean), "the threshold that was chosen decides nothing"
     labels = toy.images["test"][1].tolist()
@@ -143,12 +148,12 @@ def test_each_few_shot_flaw_alone(toy: Toy) -> None:
         }.items():
             means.setdefault(key, []).append(value)
     for key, got in found.items():
-        assert got["clean"]["mean"] == pytest.approx(np.mean(means["clean"]))
-        assert got["accuracy"]["mean"] == pytest.approx(np.mean(means[key])), key
-        assert got["difference"]["mean"] == pytest.approx(
+        assert got["clean"]["value"] == pytest.approx(np.mean(means["clean"]))
+        assert got["accuracy"]["value"] == pytest.approx(np.mean(means[key])), key
+        assert got["difference"]["value"] == pytest.approx(
             np.mean(means[key]) - np.mean(means["clean"])
         ), key
-    assert found["test_search"]["difference"]["mean"] > 0, "the toy shows no leak"
+    assert found["test_search"]["difference"]["value"] > 0, "the toy shows no leak"
 
 
 def test_test_images_do_not_decide_which_pairs_get_texts(toy: Toy, tmp_path: Path) -> None:
@@ -161,7 +166,7 @@ def test_test_images_do_not_decide_which_pairs_get_texts(toy: Toy, tmp_path: Pat
         {"classes": [f"class {c}" for c in range(N_CLASSES)], "images": {"val": 0, "test": 0}},
     )
     paths.image_features("m", "toy", "test").unlink()
-    confusable_pairs.run(config, "toy")
+    work(config, "confusable_pairs", dataset="toy")
     widest = max(0.3, *GRID)
     counts = Counter(
         tuple(sorted(pair))
@@ -192,9 +197,9 @@ def test_random_words_are_the_mean_over_all_draws(toy: Toy) -> None:
     spread = {"count": 4, "std": means.std(ddof=1), "min": means.min(), "max": means.max()}
     assert got["draws"] == pytest.approx(spread)
     clip = rows.loc[rows["method"] == "clip", "correct"].to_numpy()
-    against = paired_test_over_seeds(np.tile(clip, (4, 1)), correct)
+    against = compare(np.tile(clip, (4, 1)), correct)
     assert got["against_clip"]["p_value"] == pytest.approx(against["p_value"])
-    assert got["against_clip"]["difference"]["low"] == pytest.approx(against["difference"]["low"])
+    assert got["against_clip"]["low"] == pytest.approx(against["low"])
     of_draws = rows[rows["method"] == "random_words"].groupby("draw")["correct"].mean()
     assert of_draws.tolist() == pytest.approx(means.tolist())
     assert set(rows.loc[rows["method"] != "random_words", "draw"]) == {0}
@@ -228,8 +233,8 @@ def test_validation_images_in_the_documents(toy: Toy) -> None:
         assert got[method]["accuracy"]["value"] == pytest.approx(np.mean(right)), method
         assert got[method]["setting"] == ("any" if method == "clip" else "clean")
         if method != "clip":
-            test = paired_test(clip, right, tests=5)
-            assert got[method]["against_clip"]["difference"] == pytest.approx(test["difference"])
+            test = compare(clip, right, tests=5)
+            assert got[method]["against_clip"] == pytest.approx(test)
     best = sum(toy.right("val", found, toy.chosen("val", found)))
     assert sum(reranked) < best, "the threshold was chosen on the images that it is evaluated on"
 
@@ -240,9 +245,9 @@ def test_a_run_without_the_published_settings_does_not_pay_for_them(toy: Toy) ->
     """
     config = toy.config.model_copy(update={"settings": ["clean"]})
     paths = Paths(config.results)
-    zero_shot.run(config, "m", "toy")
-    rerank.run(config, "m", "toy")
-    adapter.run(config, "m", "toy", 2)
+    work(config, "classify", model="m", dataset="toy")
+    work(config, "rerank_top", model="m", dataset="toy")
+    work(config, "fit_adapters", model="m", dataset="toy", shots="2")
     for path in (paths.rerank("m", "toy"), paths.adapter("m", "toy", 2)):
         assert read_json(path.with_suffix(".json"))["flaws"] == []
 
@@ -259,9 +264,9 @@ def test_only_a_setting_for_new_images_is_recommended(
     """
     toy = Toy(tmp_path)
     config = toy.config.model_copy(update={"settings": settings})
-    coder.run(config, "m", "toy")
-    zero_shot.run(config, "m", "toy")
-    rerank.run(config, "m", "toy")
+    work(config, "build_coder", model="m", dataset="toy")
+    work(config, "classify", model="m", dataset="toy")
+    work(config, "rerank_top", model="m", dataset="toy")
     paths = Paths(config.results)
     one, two = (
         read_json(path("m", "toy").with_suffix(".json"))["validation"]
@@ -295,16 +300,16 @@ def test_the_coder_adapter_is_compared_in_its_setting_and_tip_adapter_is_left_to
             continue
         change = right["coder_adapter"].astype(int) - right[entry["method"]].astype(int)
         got = entry["coder_adapter_against"]
-        assert got["difference"]["mean"] == pytest.approx(change.to_numpy().mean())
+        assert got["value"] == pytest.approx(change.to_numpy().mean())
         assert (got["fixed"], got["broke"]) == (
             (change == 1).sum().sum(),
             (change == -1).sum().sum(),
         )
         assert (
             got["p_value"]
-            == paired_test_over_seeds(
-                right[entry["method"]].to_numpy(), right["coder_adapter"].to_numpy()
-            )["p_value"]
+            == compare(right[entry["method"]].to_numpy(), right["coder_adapter"].to_numpy())[
+                "p_value"
+            ]
         )
     tip = [r for r in document["runs"] if r["method"] == "tip_adapter"]
     assert len({(r["seed"], r["alpha"], r["beta"]) for r in tip}) == len(toy.config.adapter.seeds)
@@ -323,13 +328,13 @@ def test_a_broken_method_shows_no_claim(
         )
     if broken == "the farthest class":
         monkeypatch.setattr(TextNeighbors, "class_scores", lambda n, x: -scores(n, x))
-    for phase in (coder, zero_shot, rerank):
-        phase.run(made.config, "m", "toy")
+    for rule in ("build_coder", "classify", "rerank_top"):
+        work(made.config, rule, model="m", dataset="toy")
     paths = Paths(made.config.results)
     write_json(paths.texts("toy"), {"classes": [{"name": "class 0", "attribute": ["stripes"]}]})
     write_json(
         paths.evaluation("m", "toy").with_suffix(".json"), {"neighbour_tests": [], "text_tests": []}
     )
     results = Results(made.config.results, ["toy"], ["m"])
-    (found,) = [j for j in judge(results, "toy", "m") if j.claim.name == "coder_beats_clip"]
-    assert found.verdict == ("shown" if broken == "nothing" else "contradicted")
+    (found,) = [r for r in judged(results)["claims"] if r["claim"] == "coder_beats_clip"]
+    assert verdict(found["difference"]) == ("shown" if broken == "nothing" else "contradicted")

@@ -4,7 +4,9 @@ it.
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -49,7 +51,7 @@ def test_status_says_what_would_rerun_and_why(toy: Project) -> None:
         changed["scores"]
         == "4/4 no an earlier version yes a parameter changed (threshold 5 → 6) (4)"
     )
-    assert changed["report"] == "3/3 no an earlier version yes follows from a phase before it (3)"
+    assert changed["report"] == "3/3 no an earlier version yes follows from a job before it (3)"
     assert changed["features"] == before["features"]
     toy.snakemake()
     recorded = lines()
@@ -57,6 +59,17 @@ def test_status_says_what_would_rerun_and_why(toy: Project) -> None:
     assert recorded["features"] == before["features"]
     (toy / "results/scores/m/a.json").unlink()
     assert lines()["scores"] == "3/4 no an earlier version no missing (1)"
+
+
+def test_status_names_phases_that_other_versions_made(toy: Project) -> None:
+    """Versions make no job run again, so nothing else says that a clone mixes two."""
+    record = toy / "results/certificates/scores/score/a.json"
+    made = json.loads(record.read_text())
+    made["versions"]["python"] = "2.7"
+    record.unlink()  # a link into the cache
+    record.write_text(json.dumps(made))
+    said = toy.run("coder-clip", "status").stdout
+    assert f"made with python 2.7, here {platform.python_version()}: scores\n" in said
 
 
 ALL = ["features", "report", "scores", "texts"]

@@ -80,7 +80,7 @@ def recorded(project: Project) -> dict[str, str]:
 
 def test_an_edit_without_effect_stops_behind_its_phase(toy: Project) -> None:
     """Jobs behind unchanged bytes end at once, and no hash of a later phase moves."""
-    toy.edit("src/toy/text.py", 'config["words"]]', 'config["words"] + 0]')
+    toy.edit("src/toy/text.py", "[:words]", "[:words + 0]")
     before, lock = started(toy), recorded(toy)
     said = toy.snakemake("--verbose")
     assert {p for p, inode in started(toy).items() if inode != before[p]} == {

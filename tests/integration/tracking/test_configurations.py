@@ -64,10 +64,9 @@ def test_a_model_in_another_folder_is_read_and_not_for_git(
     elsewhere = tmp_path / "weights.bin"
     shutil.move(toy / "data/weights.bin", elsewhere)
     named = str(elsewhere) if place == "absolute" else os.path.relpath(elsewhere, toy.folder)
-    toy.edit("workflow/rules/features.smk", "data/weights.bin", named)
-    toy.edit("src/toy/feature.py", "data/weights.bin", named)
+    toy.edit("src/toy/jobs.py", "data/weights.bin", named)
     said = toy.snakemake()
-    shared = "git add dvc.lock dvc.yaml src/toy/feature.py"  # dvc.yaml names what jobs read
+    shared = "git add dvc.lock dvc.yaml src/toy/jobs.py"  # dvc.yaml names what jobs read
     assert f"recorded in DVC: features; to share: {shared}" in said
     assert toy.planned() == []
 

@@ -42,9 +42,10 @@ def test_an_edited_source(toy: Project) -> None:
 
 
 def test_an_edited_rule(toy: Project) -> None:
-    """Its command decides results as much as code does."""
-    toy.edit("workflow/rules/scores.smk", "--plus 0", "--plus 1")
-    assert list(status(toy)) == ["scores"]
+    """What a job is called with decides results as much as code does."""
+    toy.edit("src/toy/jobs.py", '"plus": 0', '"plus": 1')
+    assert list(status(toy)) == ALL
+    assert toy.planned() == ["page", "score", "score"]
     toy.run("dvc", "repro")
     assert (toy.planned(), status(toy)) == ([], {})
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import importlib
 import json
 import os
 import random
@@ -16,6 +17,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,10 +30,11 @@ import yaml
 from coder_clip.errors import UserError
 from coder_clip.pipeline.config import existing_file
 from coder_clip.tracking import record as recording
-from coder_clip.tracking.plan import Plan, plan
+from coder_clip.tracking import stages
 from coder_clip.tracking.record import record
 from coder_clip.tracking.share import pull, push
 from coder_clip.tracking.status import status, table
+from project import TOY
 
 SEED, CASES = 55, 100
 CONFIG = "config/reproduce.yaml"
@@ -283,15 +286,17 @@ def said_by(command: Callable[[], Any]) -> str:
     return ""
 
 
-@pytest.fixture(scope="module")
-def planned(finished: Path) -> Plan:
+@pytest.fixture
+def as_toy(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The jobs of the project, which do not depend on what others did to it."""
-    before = os.getcwd()
-    os.chdir(finished / "work")
-    try:
-        return plan(CONFIG)
-    finally:
-        os.chdir(before)
+    monkeypatch.syspath_prepend(TOY / "src")
+    monkeypatch.delitem(sys.modules, "toy", raising=False)  # the one of tests/integration/rerun
+    toy = importlib.import_module("toy.jobs")
+    config = toy.load_config(finished / "work" / CONFIG)
+    monkeypatch.setattr(recording, "load_config", lambda path: config)
+    monkeypatch.setattr(recording, "jobs", toy.jobs)
+    monkeypatch.setattr(recording, "PHASES", toy.PHASES)
+    monkeypatch.setattr(stages, "PHASES", toy.PHASES)
 
 
 COMMANDS: dict[str, Callable[[], Any]] = {
@@ -302,12 +307,13 @@ COMMANDS: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.usefixtures("as_toy")
 @pytest.mark.parametrize(
     "case",
     [pytest.param(n, marks=[] if n < 20 else pytest.mark.rest) for n in range(CASES)],
 )
 def test_nothing_outside_of_the_results_changes(
-    finished: Path, planned: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: int
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: int
 ) -> None:
     """Whoever shares a repository or a remote could otherwise change a colleague's files, or stop
     every command with a traceback.
@@ -318,7 +324,6 @@ def test_nothing_outside_of_the_results_changes(
     hostile = Hostile(tmp_path / "work", random.Random(f"{SEED}-{case}"))
     hostile.some_changes()
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr(recording, "plan", lambda *_: planned)
     for name in ("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"):
         monkeypatch.setenv(name, "A")
     before = everything(tmp_path)

@@ -123,8 +123,8 @@ def test_numbers_are_explained(clone: Project) -> None:
     assert found["changed"] == []
     assert all(a["changed"] == "" for a in found["artefacts"])
     params = {a["path"]: a["params"] for a in found["artefacts"]}
-    assert params["results/rerank/mini/shapes.json"]["rerank.top_k"] == 5
-    assert params["results/rerank/mini/shapes.json"]["threshold(shapes)"] == 0.1
+    assert params["results/rerank/mini/shapes.json"]["top_k"] == 5
+    assert params["results/rerank/mini/shapes.json"]["threshold"] == 0.1
     commit = clone.git("log", "-1", "--format=%h", "--", "dvc.lock").strip()
     assert f"recorded by commit {commit}" in found["code"]
     assert found["versions"]
@@ -147,7 +147,7 @@ def test_numbers_are_explained(clone: Project) -> None:
     clone.edit("data/texts/shapes.json", '"synonym"', ' "synonym"')
     clone.edit("config/reproduce.yaml", "top_k: 5", "top_k: 4")
     again = clone.run(*command).stdout
-    assert "changed since: a parameter changed (rerank.top_k 5 → 4)" in again
+    assert "changed since: a parameter changed (top_k 5 → 4)" in again
     assert "data/texts/shapes.json" in [
         x.split()[0] for x in again.splitlines() if "  changed since" in x
     ]

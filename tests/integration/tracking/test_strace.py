@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from coder_clip.pipeline.phase_list import phases
+from coder_clip.jobs import RULES
 from llm_server import serving, words
 from working_copy import Work, environment, few_pictures, working_copy
 
@@ -37,7 +37,7 @@ STRACE = [
 ]
 LINE = re.compile(r"(\d+\.\d+) (\w+)\((.*)\) += (-?\d+)(.*)")
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
-JOB = re.compile(r'"src/coder_clip/cli/job\.py", "((?:[^"\\]|\\.)*)"')
+JOB = re.compile(r'"coder_clip\.job", "[^"]*", "[^"]*/certificates/([^"]+)\.json"')
 KEY = "sk-strace-0123456789"
 TEXTS = {"attribute": "llm", "analogous": "llm", "synonym": "llm", "one_to_one": "llm"}
 DOCUMENT: dict[str, Any] = {
@@ -48,7 +48,7 @@ DOCUMENT: dict[str, Any] = {
     "models": ["mini"],
     "features": {"batch_size": 8},
     "adapter": {"shots": [1], "seeds": [1, 2], "betas": [0.1, 200, 10], "alphas": [0.1, 20, 5]},
-    "evaluation": {"bootstrap": 20, "tsne_images": 40, "text_counts": [1], "draws": 1},
+    "evaluation": {"tsne_images": 40, "text_counts": [1], "draws": 1},
     "generator": {
         "model": "tiny",
         "texts_per_class": {"attribute": 4, "analogous": 2, "synonym": 2, "one_to_one": 2},
@@ -68,21 +68,17 @@ PARTS: dict[str, Any] = {
     "features": {"shards": 2},
 }
 BY_CAT = '    __import__("subprocess").run(["cat", "README.md"], check=True)\n'
-# Not in certificates, as `evidence.begin` documents: files of tools, and an installer's.
+# Not in records, as `rerun.note` documents: files of tools, and an installer's.
 TOOLS = re.compile(r"\.|.*(__pycache__|\.egg-info)")
-# Modules are looked for, read and parsed; of them blocks count (foundation/blocks.py).
+# Modules are looked for; what notes is not noted.
 CODE = re.compile(r"(src|packages/[\w-]+/src)(/\w+)*(/\w+\.py|/__init__\.[\w.-]*so)?$")
+OBSERVER = re.compile(r"src/coder_clip/rerun/")
 # Folders whose files are known in other ways (`known_folders`): images and answers.
 KNOWN = re.compile(r"(photos/marks|data/embedded/\w+|data/texts/answers)(/|$)")
-# The configuration: values are noted, and so are the results of its `derived` methods.
-# Of the rules a command is read, which the certificate has.
-CONFIGURATION = re.compile(
-    r"config/test\.yaml|workflow/phases\.yaml|workflow/rules/\w+\.smk|local-dir:data/mini"
-    r"|src/coder_clip/datasets/entries/(features/)?\w+\.yaml"
-)
 # torch names files that are nowhere, and Python looks for their source to show lines of it.
-NOWHERE = re.compile(r"_(classes|ops)\.py")
-ELSEWHERE = (TOOLS, CODE, KNOWN, CONFIGURATION, NOWHERE)
+# What notes looks whether an argument of a compiled reader is a path.
+NOWHERE = re.compile(r"_(classes|ops)\.py|(cpu|mmap|numpy|pt)$")
+ELSEWHERE = (TOOLS, OBSERVER, KNOWN, NOWHERE)
 
 
 @dataclass
@@ -122,8 +118,7 @@ class Traces:
                 JOB.search(a) for _, call, a, code, _ in calls if (call, code) == ("execve", 0)
             ]
             for match in filter(None, started):
-                job = json.loads(_text(match[1]))
-                found["/".join([job["rule"], *job["wildcards"].values()])] = self._seen(pid)
+                found[match[1]] = self._seen(pid)
         return found
 
     def _seen(self, pid: int) -> Seen:
@@ -133,7 +128,7 @@ class Traces:
         for member in family:  # the list grows in the loop
             family += self._children.get(member, [])
             for time, kind, path in self._events(self._calls.get(member, [])):
-                if "/coder-clip-notes-" in path:
+                if "/rerun-notes-" in path:
                     # the file of notes is made where the work begins, and removed at its end
                     if kind == "wrote" and not seen.begin:
                         seen.begin = time
@@ -227,8 +222,8 @@ def seen(work: Work) -> dict[str, Seen]:
 
 
 def test_every_rule_was_traced(seen: dict[str, Seen]) -> None:
-    ran = {name.partition("/")[0] for name in seen}
-    assert ran == {rule for phase in phases() for rule in phase.commands}
+    ran = {name.split("/")[1] for name in seen}
+    assert ran == {rule.name for rule in RULES}
     assert all(0 < job.begin < job.end and job.touched for job in seen.values())
 
 
@@ -241,35 +236,36 @@ def test_a_file_that_only_strace_sees_is_found(work: Work, seen: dict[str, Seen]
     """Of a program that a job starts nothing is noted: the test above would say so."""
     assert seen
     module = work.folder / "src/coder_clip/phases/manifest.py"
-    head = "def run(config: Config, dataset: str) -> None:\n"
+    line = "    described = Source.of(source)\n"
     text = module.read_text()
-    assert head in text
-    module.write_text(text.replace(head, head + BY_CAT))
+    assert line in text
+    module.write_text(text.replace(line, BY_CAT + line))
     again = traced(work, "results/parts/manifests/shapes.json")
-    assert unnamed(work, again) == {"read README.md": "list_images/shapes"}
+    assert unnamed(work, again) == {"read README.md": "texts/list_images/shapes"}
 
 
 def unnamed(work: Work, seen: dict[str, Seen]) -> dict[str, str]:
     """What jobs touched and their certificates do not name: kind and path -> one of the jobs.
 
-    Before the work, the configuration is loaded and old certificates are judged, which looks for
-    much. A module that reads a file while it is imported does so then, too.
+    Before the work, the old record is judged, which looks for much.
     """
     found: dict[str, str] = {}
     for name, job in seen.items():
-        (path,) = work.folder.glob(f"results/**/certificates/*/{name}.json")
+        (path,) = work.folder.glob(f"results/**/certificates/{name}.json")
         own = path.relative_to(work.folder).as_posix()
         results = own.partition("/certificates/")[0]
         certificate = json.loads(path.read_text())
         named = {*certificate["inputs"], *certificate["outputs"], *certificate["files"]}
+        named |= {*certificate["modules"]}
         known = {file.rstrip("/") for file in named} | job.wrote | {own}
         for time, kind, touched in job.touched:
             # after it, what the certificate names is hashed
-            if time > job.end or (time < job.begin and kind != "read"):
+            if time > job.end or time < job.begin:
                 continue
             # other jobs write into the folders of results all the time
             of_results = kind == "listed" and f"{touched}/".startswith(f"{results}/")
             elsewhere = any(expression.match(touched) for expression in ELSEWHERE)
+            elsewhere |= kind != "read" and CODE.match(touched) is not None
             if not (touched in known or of_results or elsewhere):
                 found.setdefault(f"{kind} {touched}", name)
     return found

@@ -78,11 +78,11 @@ def test_versions_that_differ_are_named(toy: Project) -> None:
     forge(toy, "results/scores/m/a.json", '{"accuracy": 99}')
     certificate = toy / "results/certificates/scores/score/a.json"
     stated = json.loads(certificate.read_text())
-    stated["versions"] |= {"numpy": "0.1", "processor": "Z80"}
+    stated["versions"] |= {"python": "2.7", "machine": "Z80"}
     certificate.unlink()
     certificate.write_text(json.dumps(stated))
     said = toy.run("coder-clip", "verify", "score/a", ok=False).stdout
-    assert "made with processor Z80, numpy 0.1; here processor " in said
+    assert "made with python 2.7, machine Z80; here python " in said
 
 
 def test_a_certificate_that_does_not_hold_is_not_verified(toy: Project) -> None:
@@ -139,7 +139,7 @@ def test_a_certificate_that_leaves_the_clone(toy: Project, path: str) -> None:
 def test_a_file_that_the_certificate_hides(toy: Project) -> None:
     """A certificate that leaves out what its job read would hold after an edit of it."""
     certificate = toy / "results/certificates/texts/text/a.json"
-    toy.edit("src/toy/text.py", "Path(inputs[0])", "Path('data/b.txt')")
+    toy.edit("src/toy/text.py", "Path(source)", "Path('data/b.txt')")
     toy.snakemake()
     stated = json.loads(certificate.read_text())
     del stated["files"]["data/b.txt"]
@@ -147,4 +147,19 @@ def test_a_file_that_the_certificate_hides(toy: Project) -> None:
     certificate.write_text(json.dumps(stated))
     done = toy.run("coder-clip", "verify", "text/a", ok=False)
     assert outcomes(done.stdout) == {"text/a": "differs"}
-    assert "it read data/b.txt, which its certificate hides" in done.stdout
+    assert "it used data/b.txt, which its record hides" in done.stdout
+
+
+def test_code_that_the_record_hides(toy: Project) -> None:
+    """A record that leaves out a module would hold after an edit of it: `status`, `record` and
+    `verify` accepted one.
+    """
+    certificate = toy / "results/certificates/texts/text/a.json"
+    stated = json.loads(certificate.read_text())
+    assert stated["modules"].pop("src/toy/common.py")
+    certificate.unlink()
+    certificate.write_text(json.dumps(stated))
+    toy.edit("src/toy/common.py", "rename;", "rename, safely;")
+    done = toy.run("coder-clip", "verify", "text/a", ok=False)
+    assert outcomes(done.stdout) == {"text/a": "differs"}
+    assert "it used src/toy/common.py, which its record hides" in done.stdout

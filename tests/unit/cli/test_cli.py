@@ -111,7 +111,7 @@ def test_nothing_shows_the_help(command: Command) -> None:
         (["texts", "-d", "x"], "(known: rare, shapes)"),
         (["adapter", "--shots", "3"], "no number of shots '3'"),
         (["image-features", "--split", "tests"], "did you mean 'test'"),
-        (["image-features", "--shard", "3", "--shards", "2"], "shards are numbered 0 to 1"),
+        (["image-features", "--shard", "3", "--shards", "2"], "no shard '3' in the configuration (known: 0)"),
         (["zero-shot"], "image_features/mini/rare/test.safetensors is missing; 'snakemake "),
         (["summary"], "results/tables/claims.md is missing; 'snakemake "),
     ],
@@ -183,7 +183,7 @@ def test_own_photos_end_with_their_answer(command: Command) -> None:
 def test_every_command_names_a_missing_configuration(
     command: Command, tmp_path: Path, name: str
 ) -> None:
-    arguments = ["--shards", "2"] if name == "merge-shards" else []
+    arguments: list[str] = []
     answer = command(name, *arguments, "--config", tmp_path / "nowhere.yaml")
     assert "nowhere.yaml" in one_line(answer)
 
@@ -193,10 +193,10 @@ def test_a_stopped_command_says_so(
 ) -> None:
     """Control-C would end in a traceback, or in success."""
 
-    def stop(name: str) -> None:
+    def stop(job: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("coder_clip.cli.phases.phase", stop)
+    monkeypatch.setattr("coder_clip.cli.phases.call", stop)
     answer = command("zero-shot", "--config", configuration)
     assert answer.code == 130
     assert answer.err.strip().splitlines()[-1] == "coder-clip: stopped"
@@ -208,10 +208,10 @@ def test_an_error_of_several_lines_becomes_one(
 ) -> None:
     """Messages of other libraries hold line breaks; logs are read line by line."""
 
-    def fail(name: str) -> None:
+    def fail(job: object) -> None:
         raise UserError("first\n  second")
 
-    monkeypatch.setattr("coder_clip.cli.phases.phase", fail)
+    monkeypatch.setattr("coder_clip.cli.phases.call", fail)
     assert one_line(command("zero-shot", "--config", configuration)).endswith("error: first second")
 
 
@@ -244,9 +244,9 @@ def test_a_model_is_loaded_once_for_all_its_data_sets(
         "datasets: [rare, shapes]\nadapter: {shots: [1, 2]}\n"
         "models: {a: {model: RN50, pretrained: openai}, b: {model: ViT-B-32, pretrained: openai}}\n"
     )
-    asked: list[tuple[str, str, object]] = []
+    asked: list[tuple[str, str]] = []
     monkeypatch.setattr(
-        image_features, "run", lambda c, m, d, splits, **_: asked.append((m, d, splits))
+        image_features, "run", lambda model, dataset, **_: asked.append((model, dataset))
     )
     assert command("image-features", "--config", str(configuration)).code == 0
-    assert asked == [(m, d, None) for m in ("a", "b") for d in ("rare", "shapes")]
+    assert asked == [(m, d) for m in ("a", "b") for d in ("rare", "shapes")]

@@ -20,7 +20,7 @@ from coder_clip.datasets.folder import FolderDataset
 from coder_clip.datasets.sanity import copies
 from coder_clip.errors import UserError
 from coder_clip.foundation.artifacts import Paths, read_json
-from coder_clip.phases import manifest
+from coder_clip.jobs import work
 from coder_clip.pipeline.config import Config
 
 Command = Callable[..., Any]
@@ -181,7 +181,7 @@ def test_the_manifest_counts_corrections_and_is_the_same_without(
             "models": MODELS,
         }
         config = Config.model_validate(document)
-        manifest.run(config, "foxes")
+        work(config, "list_images", dataset="foxes")
         documents.append(read_json(Paths(config.results).manifest("foxes")))
         data = load_dataset("foxes", config.datasets["foxes"])
         assert documents[-1]["images"] == {s: len(data.split(s)) for s in SPLITS}

@@ -104,15 +104,8 @@ def test_seeds_that_draw_the_same_images_are_one() -> None:
         for seed in (5, 1, 2)
     }
     pool = SplitFeatures(torch.zeros(12, 2), torch.from_numpy(labels), ids, {"draws": draws})
-    config = Config.model_validate(
-        {
-            "datasets": ["shapes"],
-            "models": ["mini"],
-            "adapter": {"shots": [2, 4], "seeds": [5, 1, 2]},
-        }
-    )
-    assert different(config, pool, 2) == [5, 1, 2]
-    assert different(config, pool, 4) == [5]  # all four of four
+    assert different([5, 1, 2], pool, 2) == [5, 1, 2]
+    assert different([5, 1, 2], pool, 4) == [5]  # all four of four
 
 
 def test_fewer_shots_are_the_first_ones_and_a_draw_without_images_is_named() -> None:
@@ -121,26 +114,18 @@ def test_fewer_shots_are_the_first_ones_and_a_draw_without_images_is_named() -> 
     """
     ids = ["a0", "a1", "b0", "b1"]
     draws = {"1": [["a1", "b0"], ["a0", "b1"]]}  # two shots of two classes
-    config = Config.model_validate(
-        {
-            "datasets": ["shapes"],
-            "models": ["mini"],
-            "adapter": {"shots": [1, 2], "seeds": [1]},
-            "features": {"on_error": "skip"},
-        }
-    )
     meta = {"dataset": "shapes", "draws": draws, "skipped": []}
     pool = SplitFeatures(torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]), ids, meta)
-    assert shot_rows(config, pool, 1, 1).tolist() == [1, 2]
-    assert shot_rows(config, pool, 2, 1).tolist() == [1, 2, 0, 3]
+    assert shot_rows(pool, 1, 1).tolist() == [1, 2]
+    assert shot_rows(pool, 2, 1).tolist() == [1, 2, 0, 3]
     with pytest.raises(UserError, match="no 4-shot draw of seed 1"):
-        shot_rows(config, pool, 4, 1)
+        shot_rows(pool, 4, 1)
     broken = {**meta, "skipped": [(i, "broken") for i in ids]}
     empty = SplitFeatures(torch.zeros(0, 2), torch.zeros(0), [], broken)
     with pytest.raises(
         UserError, match="'shapes': none of the 2 images of the 1-shot draw of seed 1"
     ):
-        shot_rows(config, empty, 1, 1)
+        shot_rows(empty, 1, 1, skip=True)
 
 
 class Trap:

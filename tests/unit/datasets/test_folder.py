@@ -13,6 +13,7 @@ from coder_clip.datasets.base import Dataset
 from coder_clip.datasets.folder import FolderDataset
 from coder_clip.datasets.sanity import warnings
 from coder_clip.errors import UserError
+from coder_clip.pipeline.listing import listing
 from fixtures import SHARED
 
 
@@ -262,23 +263,23 @@ def test_the_listing_follows_links_and_ignores_what_is_no_photo(tmp_path: Path) 
 
     from coder_clip.pipeline import listing as of_images
 
-    def listing() -> str | None:
+    def listed() -> str | None:
         of_images._listing.cache_clear()
         datasets = {"x": {"root": str(tmp_path / "photos")}}
         config = Config.model_validate(
             {"datasets": datasets, "models": {"m": {"model": "hf-hub:a/b"}}}
         )
-        return config.listing("x")
+        return listing(config, "x")
 
-    before = listing()
+    before = listed()
     (tmp_path / "photos/.DS_Store").write_text("")
     (tmp_path / "store/red/notes.txt").write_text("")
-    assert listing() == before
+    assert listed() == before
     fill(tmp_path / "store/red", 3)
-    after = listing()
+    after = listed()
     assert after != before
     (tmp_path / "store/red/9.png").symlink_to("nowhere")
-    assert listing() not in (before, after)
+    assert listed() not in (before, after)
 
 
 def test_a_folder_that_cannot_be_read_is_not_an_empty_one(

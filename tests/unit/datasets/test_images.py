@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coder_clip.datasets import images
+from coder_clip.datasets import decoding
 from coder_clip.datasets.images import UnreadableImage, read_image, seems_whole
 
 
@@ -203,8 +203,8 @@ def test_bands_of_rows_change_no_pixel(kind: str, monkeypatch: pytest.MonkeyPatc
         "float": np.concatenate([rng.random((20, 7)), 255 * rng.random((3, 7))]).astype(np.float32),
     }[kind]
     image = Image.fromarray(pixels)
-    whole = images.to_rgb(image.copy())
-    monkeypatch.setattr(images, "BAND", 14)  # two rows
-    assert images.to_rgb(image.copy()).tobytes() == whole.tobytes()
+    whole = decoding.to_rgb(image.copy())
+    monkeypatch.setattr(decoding, "BAND", 14)  # two rows
+    assert decoding.to_rgb(image.copy()).tobytes() == whole.tobytes()
     if kind == "float":
         assert np.asarray(whole)[0, 0, 0] == round(float(pixels[0, 0])), "a band decided"

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 
 from bursts import brighter, moved, save_bursts, saved_again, scene
 from coder_clip.datasets import twins
+from coder_clip.datasets.base import numbers
 from coder_clip.datasets.entry import entry
 from coder_clip.datasets.folder import SHARES, FolderDataset, cut
 from coder_clip.datasets.sanity import copies
@@ -28,7 +29,6 @@ from coder_clip.datasets.twins import (
     by_name,
     counts,
     near_twins,
-    numbers,
     said,
     thumbnails,
 )
@@ -192,7 +192,7 @@ def test_each_frame_of_a_fixed_camera_is_compared_with_other_images(
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.sampled_from([3, 64, 65, 90, 200]))
 @settings(deadline=None, max_examples=150)
-def test_no_pair_is_missed_by_comparing_in_float32_and_blocks(seed: int, n: int, d: int) -> None:
+def test_no_pair_is_missed_by_comparing_in_blocks(seed: int, n: int, d: int) -> None:
     """One that is missed is two observations."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(4, d))
@@ -345,7 +345,7 @@ def test_groups_by_features_are_those_of_a_plain_search(
 
 @pytest.mark.parametrize("width", [60, 300])
 def test_a_limit_that_float32_cannot_tell_decides(width: int) -> None:
-    """The first comparison is of float32, and must miss no pair.
+    """Features are stored in float32, and are compared in float64.
 
     Half of the pairs are above the limit and half below it, by less than float32 can tell.
     """

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from coder_clip.encoders.checkpoints import find
-from coder_clip.encoders.open_clip_towers import preprocessing
+from coder_clip.encoders.open_clip_features import preprocessing
 
 
 @dataclass(frozen=True)

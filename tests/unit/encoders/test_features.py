@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,10 @@ from PIL import Image
 
 from coder_clip.datasets.base import Split
 from coder_clip.datasets.folder import FolderDataset
-from coder_clip.encoders import features
+from coder_clip.encoders import families, features
 from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
 from coder_clip.encoders.features import ImageFeatures, extract, merge
+from coder_clip.encoders.store import MAKERS
 from coder_clip.errors import UserError
 from fixtures import SHARED
 from tiny import save_tiny
@@ -76,6 +79,43 @@ def same(a: ImageFeatures, b: ImageFeatures) -> bool:
         and torch.equal(a.labels, b.labels)
         and (a.ids, a.skipped, a.metadata) == (b.ids, b.skipped, b.metadata)
     )
+
+
+# what hands the encoder to this code; test_encoders compares its features with open_clip's own
+HAND_OVER = {
+    "Encoder._encode_new.<locals>.<lambda>",
+    "Encoder._forward",
+    "Encoder.forward_images",
+    "OpenClipTowers.image_features",
+    "OpenClipTowers.text_features",
+}
+
+
+def test_the_store_names_all_code_between_a_photo_or_text_and_its_feature(
+    encoder: Encoder,
+) -> None:
+    """A feature that was made by code outside of its key would be found after this code changed."""
+    code = Path(features.__file__).parents[1]
+    named = {f"{code}/{module}.py" for module in (*MAKERS, *families.of("local-dir:").makers)}
+    ran, outside = set[str](), set[str]()
+
+    def called(frame: FrameType, event: str, _: object) -> None:
+        file, caller = frame.f_code.co_filename, frame.f_back and frame.f_back.f_code.co_filename
+        if event == "call" and file.startswith(str(code)):
+            ran.add(file)
+            if caller in named and file not in named:
+                outside.add(frame.f_code.co_qualname)
+
+    sys.setprofile(called)
+    try:
+        run(encoder, workers=0)
+        run(encoder, workers=0, views=2, keep_views=1)
+        encoder.encode_texts(["a photo of a bird"], batch_size=1)
+    finally:
+        sys.setprofile(None)
+    assert outside <= HAND_OVER
+    # decoding: of a data set whose pictures are files
+    assert named - ran == {f"{code}/datasets/decoding.py"}
 
 
 def test_one_row_an_image(encoder: Encoder) -> None:

@@ -23,8 +23,8 @@ from coder_clip.encoders.encoder import EncoderSpec, load_encoder
 from coder_clip.encoders.hub import ANY, download_problem, from_hub, hub_problem
 from coder_clip.errors import UserError
 from coder_clip.pipeline.config import load_config
-from coder_clip.preflight import checks
-from coder_clip.preflight.run import before_run
+from coder_clip.preflight import thorough
+from coder_clip.preflight.check import Run, before_run
 
 COMMIT = {"X-Repo-Commit": "0" * 40}
 
@@ -65,7 +65,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
-    checks._hub_problem.cache_clear()
+    thorough._hub_problem.cache_clear()
     yield found
     server.shutdown()
     thread.join()
@@ -159,7 +159,7 @@ def test_every_door_says_the_same(
         load_encoder(EncoderSpec("hf-hub:org/vit", device="cpu"))
     config = load_config("c.yaml")
     with pytest.raises(UserError) as run:
-        before_run(config, Path("c.yaml"), [], ["clip"], asks=False, here=True)
+        before_run(Run(config, Path("c.yaml"), [], ["clip"], asks=False, here=True))
     for error in (job, run):
         assert advice in str(error.value)
         assert "\n" not in str(error.value)

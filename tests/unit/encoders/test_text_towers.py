@@ -12,7 +12,7 @@ from torch import nn
 
 from coder_clip.encoders import open_clip_towers
 from coder_clip.encoders.encoder import Encoder
-from coder_clip.encoders.open_clip_towers import can_cut, needed_lengths, text_features
+from coder_clip.encoders.open_clip_features import can_cut, needed_lengths, text_features
 from coder_clip.errors import UserError
 from tiny import TEXTS, UNCUT, local, save_tiny
 

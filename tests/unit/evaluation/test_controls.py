@@ -14,9 +14,9 @@ import plain_controls as plain
 from coder_clip.evaluation.controls import (
     STRENGTHS,
     Whitening,
-    pooled,
     random_directions,
     some_rows,
+    together,
 )
 
 
@@ -86,4 +86,4 @@ def test_draws_are_those_of_plain_numpy_and_all_rows_if_there_are_no_more() -> N
     assert some_rows(some, 30, 5) is some
     expected = np.random.default_rng(4).standard_normal((3, 6))
     assert random_directions(3, 6, 4).numpy() == pytest.approx(expected)
-    assert pooled([some[:3], 9 * some[3:]]).numpy() == pytest.approx(plain.unit(some.numpy()))
+    assert together([some[:3], 9 * some[3:]]).numpy() == pytest.approx(plain.unit(some.numpy()))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from coder_clip.errors import UserError
 from coder_clip.evaluation import representation, text_ablations
-from coder_clip.evaluation.estimates import estimate, paired_test, paired_test_over_seeds
+from coder_clip.evaluation.estimates import compare, estimate
 from coder_clip.evaluation.representation import (
     changed_neighbours,
     knn_accuracy,
@@ -37,7 +37,6 @@ from coder_clip.evaluation.text_ablations import (
 )
 from coder_clip.phases.common import SplitFeatures
 from coder_clip.phases.predictions import metrics, rows
-from coder_clip.pipeline.config import Config
 from reference import grid_error
 
 torch.set_num_threads(1)
@@ -175,7 +174,7 @@ def test_changed_neighbours_are_all_there_is_and_true(
                 abs=sum(4 * error / (s or 1) for s in spreads),
             )
     nearest = [knn_accuracy(f, labels, 1)[0] for f in (original, coder)]
-    test = paired_test(*nearest)  # the counts that stand beside the examples
+    test = compare(*nearest)  # the counts that stand beside the examples
     assert (test["fixed"], test["broke"]) == (len(both[0]), len(both[1]))
 
 
@@ -504,10 +503,10 @@ def test_tests_of_texts_compare_what_they_say() -> None:
         # a class that has none of the others is scored by its name, which is always there
         without = right([k in used - {kind} for k in kinds])
         row = got.pop(("kind", kind))
-        assert {k: row[k] for k in ("difference", "fixed", "broke", "p_value")} == paired_test(
-            without, every
-        )
-        assert row["difference"]["value"] == pytest.approx(every.mean() - without.mean())
+        assert {
+            k: v for k, v in row.items() if k not in ("test", "kind", "over_classes")
+        } == compare(without, every)
+        assert row["value"] == pytest.approx(every.mean() - without.mean())
 
     few = got.pop(("all_against_few", ""))
     draws = []
@@ -525,15 +524,15 @@ def test_tests_of_texts_compare_what_they_say() -> None:
             (c, k) for c, k in zip(owner, kinds, strict=True) if k in used
         }
         draws.append(right([i in kept for i in range(len(kinds))]))
-    assert few["difference"]["value"] == pytest.approx(every.mean() - np.mean(draws))
-    test = paired_test_over_seeds(np.array(draws), np.tile(every, (3, 1)))
+    assert few["value"] == pytest.approx(every.mean() - np.mean(draws))
+    test = compare(np.array(draws), np.tile(every, (3, 1)))
     assert (few["fixed"], few["broke"], few["p_value"]) == (
         test["fixed"],
         test["broke"],
         test["p_value"],
     )
-    assert (few["difference"]["low"], few["difference"]["high"]) == (
-        test["difference"]["low"], test["difference"]["high"],
+    assert (few["low"], few["high"]) == (
+        test["low"], test["high"],
     )  # fmt: skip
 
     choice = got.pop(("diverse_against_alike", ""))
@@ -543,9 +542,9 @@ def test_tests_of_texts_compare_what_they_say() -> None:
     mean = {
         c: np.mean([r["accuracy"] for r in rows if r["chosen"] == c]) for c in ("diverse", "alike")
     }
-    assert choice["difference"]["value"] == pytest.approx(mean["diverse"] - mean["alike"])
+    assert choice["value"] == pytest.approx(mean["diverse"] - mean["alike"])
     assert choice["fixed"] + choice["broke"] > 0
-    low, high = choice["difference"]["low"], choice["difference"]["high"]
+    low, high = choice["low"], choice["high"]
     assert (choice["p_value"] < 0.05) == (low > 0 or high < 0)
     assert not got
 
@@ -587,9 +586,6 @@ def test_top5_accuracy_only_of_more_than_five_classes(n_classes: int, says: bool
     labels = torch.arange(12) % n_classes
     images = SplitFeatures(torch.zeros(12, 2), labels, [str(i) for i in range(12)], {})
     scores = torch.randn(12, n_classes, generator=torch.Generator().manual_seed(0))
-    config = Config.model_validate(
-        {"datasets": ["shapes"], "models": ["mini"], "evaluation": {"bootstrap": 50}}
-    )
     table = rows(images, "clip", "any", scores, scores.argmax(dim=1))
-    top5 = metrics(config, [table], table, n_classes)["top5_accuracy"]
+    top5 = metrics([table], table, n_classes)["top5_accuracy"]
     assert (top5 is not None) == says

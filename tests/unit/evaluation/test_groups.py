@@ -14,13 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import t as student
 
 from coder_clip.errors import UserError
-from coder_clip.evaluation.estimates import (
-    estimate,
-    over_seeds,
-    paired_mean_test,
-    paired_test,
-    paired_test_over_seeds,
-)
+from coder_clip.evaluation.estimates import compare, estimate
 from coder_clip.evaluation.intervals import DIFFERENCE, SHARE, crossed_interval
 from coder_clip.evaluation.representation import (
     changed_neighbours,
@@ -33,7 +27,7 @@ from coder_clip.foundation.artifacts import (
     read_tensors,
     write_tensors,
 )
-from coder_clip.phases import adapter, coder, evaluation, rerank, zero_shot
+from coder_clip.jobs import work
 from coder_clip.phases.common import read_image_features
 from toy_features import Toy
 
@@ -44,6 +38,10 @@ generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 # ---- intervals
 
 
+def file_of(toy: Toy, split: str) -> Path:
+    return Paths(toy.config.results).image_features("m", "toy", split)
+
+
 def by_hand(
     values: np.ndarray, added: tuple[float, ...], groups: list[int], tests: int = 1
 ) -> tuple[float, float, float]:
@@ -52,6 +50,17 @@ def by_hand(
     numbers = sorted(set(groups))
     size = [groups.count(g) / n for g in numbers]
     typical = sum(w * w for w in size)
+    scale = 1.0
+    if added == DIFFERENCE:
+        # added groups change by as much as is usual
+        changes = []
+        for run in values.tolist():
+            for number, w in zip(numbers, size, strict=True):
+                change = sum(v for v, g in zip(run, groups, strict=True) if g == number) / n / w
+                if change:
+                    changes.append(change)
+        if changes:
+            scale = (sum(c * c for c in changes) / len(changes)) ** 0.5
     size += [typical] * len(added)
     total = sum(size)
     sums = []
@@ -60,7 +69,7 @@ def by_hand(
             sum(v for v, g in zip(run, groups, strict=True) if g == number) / n
             for number in numbers
         ]
-        sums.append(of_run + [typical * a for a in added])
+        sums.append(of_run + [typical * scale * a for a in added])
     of_runs = [sum(row) / total for row in sums]
     mean = sum(of_runs) / s
     effective = total**2 / sum(w * w for w in size)
@@ -117,11 +126,13 @@ def test_copies_of_all_images_change_nothing(
     """Whoever saves each photo 20 times has not made one observation more."""
     before, after = rng.integers(0, 2, (2, s, n)).astype(float)
     many, groups = (x.repeat(copies, axis=-1) for x in (np.stack([before, after]), np.arange(n)))
-    once = paired_test_over_seeds(before, after, 2, np.arange(n))
-    again = paired_test_over_seeds(*many, 2, groups)
-    assert again["difference"] == pytest.approx(once["difference"], abs=1e-12)
-    assert again["p_value"] == pytest.approx(once["p_value"], abs=1e-12)
-    assert over_seeds(many[1], groups) == pytest.approx(over_seeds(after, np.arange(n)), abs=1e-12)
+    once = compare(before, after, tests=2, groups=np.arange(n))
+    again = compare(*many, tests=2, groups=groups)
+    ends = ["value", "low", "high", "std", "p_value"]
+    assert [again[k] for k in ends] == pytest.approx([once[k] for k in ends], abs=1e-12)
+    assert estimate(many[1], groups=groups) == pytest.approx(
+        estimate(after, groups=np.arange(n)), abs=1e-12
+    )
     one, single = many[:, 0], np.stack([before, after])[:, 0]
     labels = rng.integers(0, 3, n)
     pairs = (
@@ -130,35 +141,25 @@ def test_copies_of_all_images_change_nothing(
             estimate(one[1], labels.repeat(copies), groups=groups),
             estimate(single[1], labels, groups=np.arange(n)),
         ),
-        (
-            paired_test(*one, 1, groups)["difference"],
-            paired_test(*single, 1, np.arange(n))["difference"],
-        ),
-        (
-            paired_mean_test(*one, groups)["difference"],
-            paired_mean_test(*single, np.arange(n))["difference"],
-        ),
+        (estimate(one[0], groups=groups), estimate(single[0], groups=None)),
     )
     for got, expected in pairs:
         assert got == pytest.approx(expected, abs=1e-9)
 
 
-def test_p_value_and_interval_agree_and_mcnemar_is_not_used() -> None:
-    """McNemar's test takes 20 shots of one scene for 20 images, and its p-value stands beside the
-    interval.
-    """
+def test_twenty_shots_of_one_scene_are_one_observation() -> None:
     before, after = np.zeros(100), np.zeros(100)
     after[:20] = 1
     groups = np.repeat(np.arange(5), 20)
-    plain, grouped = paired_test(before, after), paired_test(before, after, groups=groups)
+    plain, grouped = compare(before, after), compare(before, after, groups=groups)
     assert plain["p_value"] < 1e-5
-    assert plain["difference"]["low"] > 0
+    assert plain["low"] > 0
     assert grouped["p_value"] > 0.3
-    assert grouped["difference"]["low"] < 0
+    assert grouped["low"] < 0
     assert (grouped["fixed"], grouped["broke"]) == (20, 0)
-    unchanged = paired_test(before, before, groups=groups)
+    unchanged = compare(before, before, groups=groups)
     assert unchanged["p_value"] == 1
-    assert unchanged["difference"] == {"value": 0, "low": 0, "high": 0}
+    assert (unchanged["value"], unchanged["low"], unchanged["high"]) == (0, 0, 0)
 
 
 def test_images_that_change_in_one_run_only_are_changed_images() -> None:
@@ -166,7 +167,7 @@ def test_images_that_change_in_one_run_only_are_changed_images() -> None:
     before, after = np.zeros((3, 50)), np.zeros((3, 50))
     after[1, :40] = after[2, :30] = 1
     expected = crossed_interval(after - before, DIFFERENCE)
-    assert paired_test_over_seeds(before, after)["p_value"] == expected.p_value < 1
+    assert compare(before, after)["p_value"] == expected.p_value < 1
 
 
 def test_undefined_results_are_left_out_with_their_groups() -> None:
@@ -176,11 +177,11 @@ def test_undefined_results_are_left_out_with_their_groups() -> None:
     assert estimate(values, groups=groups) == estimate(values[kept], groups=groups[kept])
     zeros = np.zeros(6)
     got, expected = (
-        paired_mean_test(zeros, values, groups),
-        paired_mean_test(zeros[kept], values[kept], groups[kept]),
+        compare(zeros, values, groups=groups),
+        compare(zeros[kept], values[kept], groups=groups[kept]),
     )
     assert got == expected
-    with pytest.raises(ValueError, match="one group per image"):
+    with pytest.raises(ValueError, match="one label or group per image"):
         estimate([1, 0], groups=[1])
 
 
@@ -222,11 +223,11 @@ def test_a_near_twin_is_no_neighbour(rng: np.random.Generator, n: int, k: int) -
 
 
 def documents(toy: Toy) -> dict[str, Any]:
-    coder.run(toy.config, "m", "toy")
-    zero_shot.run(toy.config, "m", "toy")
-    rerank.run(toy.config, "m", "toy")
-    adapter.run(toy.config, "m", "toy", 2)
-    evaluation.run(toy.config, "m", "toy")
+    work(toy.config, "build_coder", model="m", dataset="toy")
+    work(toy.config, "classify", model="m", dataset="toy")
+    work(toy.config, "rerank_top", model="m", dataset="toy")
+    work(toy.config, "fit_adapters", model="m", dataset="toy", shots="2")
+    work(toy.config, "evaluate", model="m", dataset="toy")
     paths = Paths(toy.config.results)
     files = {
         "zero_shot": paths.zero_shot("m", "toy"),
@@ -320,11 +321,9 @@ def test_groups_of_another_number_of_images_are_refused(tmp_path: Path) -> None:
     """Each image would be in the group of another one."""
     toy = Toy(tmp_path, burst=2)
     path = Paths(toy.config.results).image_features("m", "toy", "test")
-    assert torch.equal(
-        read_image_features(toy.config, "m", "toy", "test").groups, toy.groups("test")
-    )
-    assert read_image_features(Toy(tmp_path / "plain").config, "m", "toy", "test").groups is None
+    assert torch.equal(read_image_features(file_of(toy, "test")).groups, toy.groups("test"))
+    assert read_image_features(file_of(Toy(tmp_path / "plain"), "test")).groups is None
     tensors, meta = read_tensors(path)
     write_tensors(path, {**tensors, "groups": tensors["groups"][1:]}, meta)
     with pytest.raises(UserError, match="groups of 89 images, not of 90"):
-        read_image_features(toy.config, "m", "toy", "test")
+        read_image_features(file_of(toy, "test"))

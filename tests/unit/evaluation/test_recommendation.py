@@ -13,19 +13,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coder_clip.baselines.methods import DIAGNOSTICS, FEW_SHOT, METHODS, ZERO_SHOT
-from coder_clip.evaluation.estimates import over_seeds, paired_test, paired_test_over_seeds
+from coder_clip.baselines.methods import FEW_SHOT, METHODS, ZERO_SHOT
+from coder_clip.evaluation.estimates import compare, estimate
 from coder_clip.evaluation.intervals import clear
 from coder_clip.evaluation.recommendation import (
     CANDIDATES,
     Recommendation,
     candidates,
-    entry,
-    n_candidates,
     of_run,
     recommend,
     rivals,
 )
+from coder_clip.evaluation.validation import DIAGNOSTICS, entry, n_candidates
 from coder_clip.foundation.artifacts import read_json, read_parquet, write_json, write_parquet
 from coder_clip.phases.rerank import cross_fitted
 from coder_clip.reporting.answer import answers
@@ -82,8 +81,8 @@ def test_the_rule_by_its_definition(changes: dict[str, tuple[int, int]]) -> None
     for method in ZERO_SHOT:
         if method not in changes or method in DIAGNOSTICS:
             continue
-        test = paired_test(right["clip"], right[method], tests=m)
-        if clear(test["difference"]) == "better" and right[method].mean() > best:
+        test = compare(right["clip"], right[method], tests=m)
+        if clear(test) == "better" and right[method].mean() > best:
             expected, best = method, right[method].mean()
     assert recommend(entries(right)) == expected
 
@@ -101,14 +100,14 @@ def test_a_choice_among_some_stays_corrected_for_all() -> None:
 def test_corrected_intervals_and_p_values() -> None:
     """Bonferroni by hand: Student's t with 99.1 % for six tests, and six times p."""
     before, after = results_of(0, 0), results_of(10, 2)
-    one, six = paired_test(before, after), paired_test(before, after, tests=6)
-    width = [t["difference"]["high"] - t["difference"]["low"] for t in (one, six)]
+    one, six = compare(before, after), compare(before, after, tests=6)
+    width = [t["high"] - t["low"] for t in (one, six)]
     assert width[1] / width[0] == pytest.approx(
         2.7292 / 2.0003, rel=2e-3
     )  # t of 1 - 0.05/12 and 0.975, 60 degrees
-    assert six["difference"]["value"] == one["difference"]["value"]
+    assert six["value"] == one["value"]
     assert six["p_value"] == pytest.approx(6 * one["p_value"])
-    assert paired_test(before, after, tests=100)["p_value"] == 1.0
+    assert compare(before, after, tests=100)["p_value"] == 1.0
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +128,7 @@ def test_test_images_choose_nothing(seed: int, documents_once: tuple[str, str]) 
     numbers = [deepcopy({k: m[k] for k in ("accuracy", "against_clip")}) for m in tested]
     for m, i in zip(tested, rng.permutation(len(tested)), strict=True):
         m |= numbers[i]
-        m["against_clip"]["difference"] = dict(
+        m["against_clip"] |= dict(
             zip(("low", "value", "high"), np.sort(rng.normal(0, 0.2, 3)), strict=True)
         )
     after = of_run(zero_shot, rerank)
@@ -141,7 +140,7 @@ def test_test_images_choose_nothing(seed: int, documents_once: tuple[str, str]) 
             "better": "it is clearly better, too",
             "worse": "it is clearly worse",
             "": "the difference is not clear",
-        }[clear(after.on_test["against_clip"]["difference"])]
+        }[clear(after.on_test["against_clip"])]
     )
 
 
@@ -189,7 +188,7 @@ def validated(results: Results, accuracies: dict[str, float]) -> None:
         for m in document["validation"]["methods"]:
             m["accuracy"]["value"] = accuracies.get(m["method"], 0.5)
             if m["method"] not in ("clip", "coder_rerank"):
-                m["against_clip"]["difference"] = {"value": 0.0, "low": -0.1, "high": 0.1}
+                m["against_clip"] |= {"value": 0.0, "low": -0.1, "high": 0.1}
         write_json(path.with_suffix(".json"), document)
 
 
@@ -221,8 +220,8 @@ def test_a_better_method_that_cannot_be_recommended_is_named_with_the_advice(
     assert (one.method, one.shots, one.name) == ("attributes_alone", None, "attributes_alone")
     assert (two.method, two.shots, two.name) == ("lda", 16, "lda-16")
     before, after = np.arange(120) < 60, np.arange(120) < 90
-    test = paired_test(before, after)["difference"]
-    assert (one.difference["mean"], one.difference["low"]) == pytest.approx((0.25, test["low"]))
+    test = compare(before, after)
+    assert (one.difference["value"], one.difference["low"]) == pytest.approx((0.25, test["low"]))
     points = f"+25.0 [{100 * test['low']:+.1f}, {100 * test['high']:+.1f}] points"
     assert one.sentence.startswith(
         "“Attributes alone, no name”, a diagnostic that is never recommended, and the best other "
@@ -320,7 +319,7 @@ def test_a_run_without_its_rows_still_says_what_labels_are_worth(tmp_path: Path)
     assert (only.name, only.accuracy, only.difference) == ("lda-16", accuracy, None)
     low, high = 100 * accuracy["low"], 100 * accuracy["high"]
     assert (
-        f"has {100 * accuracy['mean']:.1f} % [{low:.1f}, {high:.1f}] of the test images right ("
+        f"has {100 * accuracy['value']:.1f} % [{low:.1f}, {high:.1f}] of the test images right ("
         in only.sentence
     )
 
@@ -364,10 +363,10 @@ def test_methods_beside_the_recommendation_are_compared_over_groups(tmp_path: Pa
     groups = np.arange(ids) * 10 // ids
     right = np.tile(groups < 3, (3, 1))
     wrong = np.zeros_like(right)
-    assert rival.difference == paired_test_over_seeds(wrong, right, groups=groups)["difference"]
-    assert rival.accuracy == over_seeds(right, groups)
+    assert rival.difference == compare(wrong, right, groups=groups)
+    assert rival.accuracy == estimate(right, groups=groups)
     assert not rival.better, "three scenes of ten"
-    assert clear(paired_test_over_seeds(wrong, right)["difference"]) == "better", "over images"
+    assert clear(compare(wrong, right)) == "better", "over images"
 
 
 # ---- the rerank's threshold

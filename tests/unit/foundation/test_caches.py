@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from coder_clip.encoders.store import FeatureStore, cache_folder
-from coder_clip.foundation import blocks
-from coder_clip.foundation.caches import user_cache
+from coder_clip.encoders.store import FeatureStore
+from coder_clip.foundation.caches import feature_store, user_cache
 
 
 def test_the_folder_is_that_of_the_desktop_standard(
@@ -31,12 +30,7 @@ def test_a_user_without_a_home_has_no_caches_and_works(monkeypatch: pytest.Monke
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", unknown)
-    store = FeatureStore(cache_folder())
+    store = FeatureStore(feature_store())
     store.put("encoder", "image", [("a", torch.ones(3))])
     store.flush()
     assert store.get("encoder", "image", ["b"], 3) == {}
-    blocks._cache_folder.cache_clear()
-    try:
-        assert blocks._parsed(b"x = 1\n", "src/coder_clip/x.py").blocks
-    finally:
-        blocks._cache_folder.cache_clear()

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from coder_clip.baselines import methods
-from coder_clip.foundation import scan
-from coder_clip.reporting import exhibits
+from coder_clip.reporting import all_exhibits, exhibits
 
 WHOLE = (
     'LABEL = "Mine"\nABOUT = "a method"\nORDER: int = 5\nLINE = ("sky", "-", "P")\n\n\ndef '
@@ -56,8 +55,7 @@ def test_an_exhibit_needs_a_place_and_something_to_show(tmp_path: Path) -> None:
 
     def exhibit(text: str) -> exhibits.Exhibit:
         (tmp_path / "mine.py").write_text(text)
-        (module,) = scan.modules(tmp_path)
-        return exhibits._exhibit(module)
+        return exhibits.exhibit("mine", tmp_path)
 
     found = exhibit(place + "SHOWS_IMAGES = True\nFIGURE = Drawing(draw, 'a', 'b', 'c')\n")
     assert (found.has_table, found.has_figure, found.shows_images) == (False, True, True)
@@ -70,4 +68,4 @@ def test_an_exhibit_needs_a_place_and_something_to_show(tmp_path: Path) -> None:
 
 def test_a_section_that_is_not_listed_is_shown_last() -> None:
     found = exhibits.Exhibit("mine", "Elsewhere", 1, (), True, False, False)
-    assert sorted([found, *exhibits.EXHIBITS], key=exhibits._place)[-1] is found
+    assert sorted([found, *all_exhibits.EXHIBITS], key=all_exhibits._place)[-1] is found

@@ -15,7 +15,7 @@ from coder_clip.pipeline import environment
 def test_what_a_run_ran_on_in_a_file_and_in_a_line(tmp_path: Path) -> None:
     paths = Paths(tmp_path)
     assert environment.line(paths) is None, "who pulled results has not made them"
-    environment.write(paths, "cpu")
+    environment.write(paths.environment, "cpu")
     found = json.loads((tmp_path / "environment.json").read_text())
     assert found["packages"]["torch"] == torch.__version__
     line = environment.line(paths)

@@ -16,11 +16,12 @@ import pytest
 from coder_clip.datasets import PUBLISHED
 from coder_clip.datasets.entry import entry
 from coder_clip.errors import UserError
-from coder_clip.phases.generate_texts import asked as asked_of
-from coder_clip.pipeline import resources
+from coder_clip.pipeline import costs, resources
 from coder_clip.pipeline.config import Config, load_config
-from coder_clip.preflight import quick_checks
-from coder_clip.preflight.estimate import ahead, job_seconds, jobs
+from coder_clip.preflight import quick
+from coder_clip.preflight.estimate import ahead, job_seconds, planned
+from coder_clip.preflight.questions import asked as asked_of
+from coder_clip.rerun.judge import Judge
 from coder_clip.texts.llm.estimate import rows
 
 VIT = {"model": "ViT-B-32", "pretrained": "openai"}
@@ -39,31 +40,31 @@ def configured(tmp_path: Path, **more: Any) -> Config:
 
 IMAGENET = ({"train": 20_000, "val": 10_000, "test": 50_000}, 1_000)
 MILLION = ({"train": 1_000, "val": 1_000, "test": 1_000_000}, 1_000)
-# phase, data set, model, shards -> MB, minutes and seconds of a job: from the constants of
-# resources.py and the sizes above by hand, such as 9e-7 · 50,000 · 1,000 + 2 of zero_shot and
+# rule, data set, model, shards -> MB, minutes and seconds of a job: from the constants of
+# costs.py and the sizes above by hand, such as 9e-7 · 50,000 · 1,000 + 2 of zero_shot and
 # 15 · 10,000 · (2e-5 + 2e-7 · 1,000) of its more than usual resamples
 REFERENCE = {
-    ("manifest", "mine", "clip", "1"): (2000, 60, 1365.33),
-    ("manifest", "read", "clip", "1"): (3000, 15, 66.8),  # was given 1 GB, and needed 1.8
-    ("manifest", "dtd", "clip", "1"): (2000, 15, 33.37),  # published: a million is not searched
-    ("image_features", "mine", "clip", "1"): (4000, 2370, 70685.0),
-    ("image_features", "mine", "clip", "3"): (4000, 800, 23562.26),
-    ("image_features", "read", "clip", "1"): (2000, 15, 2.8),  # was three hours
-    ("merge", "mine", "clip", "1"): (2000, 10, 0.0),
-    ("text_features", "mine", "clip", "1"): (5000, 790, 23253.22),
-    ("text_features", "mine", "double", "1"): (5000, 1565, 46506.44),  # in float64
-    ("coder", "mine", "clip", "1"): (2000, 15, 0.768),
-    ("zero_shot", "mine", "clip", "1"): (6000, 15, 80.0),
+    ("list_images", "mine", "clip", "1"): (2000, 60, 1365.33),
+    ("list_images", "read", "clip", "1"): (3000, 15, 66.8),  # was given 1 GB, and needed 1.8
+    ("list_images", "dtd", "clip", "1"): (2000, 15, 33.37),  # published: a million is not searched
+    ("encode_images", "mine", "clip", "1"): (4000, 2370, 70685.0),
+    ("encode_images", "mine", "clip", "3"): (4000, 800, 23562.26),
+    ("encode_images", "read", "clip", "1"): (2000, 15, 2.8),  # was three hours
+    ("merge_shards", "mine", "clip", "1"): (2000, 10, 0.0),
+    ("encode_texts", "mine", "clip", "1"): (5000, 790, 23253.22),
+    ("encode_texts", "mine", "double", "1"): (5000, 1565, 46506.44),  # in float64
+    ("build_coder", "mine", "clip", "1"): (2000, 15, 0.768),
+    ("classify", "mine", "clip", "1"): (6000, 15, 47.0),
     ("confusable_pairs", "mine", "clip", "1"): (2000, 15, 2.8),
-    ("one_to_one", "mine", "clip", "1"): (4000, 195, 5438.82),  # of 3,000 pairs
-    ("one_to_one", "read", "clip", "1"): (3500, 15, 3.0),  # of none
-    ("rerank", "mine", "clip", "1"): (6000, 15, 74.5),
-    ("adapter", "mine", "clip", "1"): (6000, 40, 847.09),
-    ("evaluation", "mine", "clip", "1"): (6000, 55, 1314.9),  # was 261 without a square
+    ("encode_pairs", "mine", "clip", "1"): (4000, 195, 5438.82),  # of 3,000 pairs
+    ("encode_pairs", "read", "clip", "1"): (3500, 15, 3.0),  # of none
+    ("rerank_top", "mine", "clip", "1"): (6000, 15, 52.5),
+    ("fit_adapters", "mine", "clip", "1"): (6000, 40, 847.09),
+    ("evaluate", "mine", "clip", "1"): (6000, 55, 1270.9),  # was 261 without a square
     ("tables", "mine", "clip", "1"): (2000, 15, 38.0),
-    ("figures", "mine", "clip", "1"): (2000, 15, 8.0),
-    ("report", "mine", "clip", "1"): (2000, 15, 41.0),
-    ("texts", "mine", "clip", "1"): (1500, 10, 0.0),
+    ("figures_of_results", "mine", "clip", "1"): (2000, 15, 8.0),
+    ("page", "mine", "clip", "1"): (2000, 15, 41.0),
+    ("text_set", "mine", "clip", "1"): (1500, 10, 0.0),
 }
 
 
@@ -77,16 +78,15 @@ def test_the_needs_of_each_job_are_those_of_a_table(tmp_path: Path) -> None:
         "dtd": {"views": 3},
     }
     models = {"clip": VIT, "double": {**VIT, "precision": "fp64"}}
-    resamples = {"bootstrap": 12_000}  # were free
-    config = configured(tmp_path, datasets=datasets, models=models, evaluation=resamples)
+    config = configured(tmp_path, datasets=datasets, models=models)
     sizes = {"mine": IMAGENET, "read": IMAGENET}
     found = {}
-    for phase, dataset, model, shards in REFERENCE:
-        of = {**sizes, "dtd": MILLION if phase == "manifest" else IMAGENET}
+    for rule, dataset, model, shards in REFERENCE:
+        of = {**sizes, "dtd": MILLION if rule == "list_images" else IMAGENET}
         at = {"dataset": dataset, "model": model, "shots": "16", "shards": shards}
-        need = resources.need(config, phase, sizes=of, **at)
+        need = costs.need(config, rule, at, sizes=of)
         seconds = pytest.approx(need.seconds, rel=1e-3)
-        found[phase, dataset, model, shards] = (need.mem_mb, need.minutes, seconds)
+        found[rule, dataset, model, shards] = (need.mem_mb, need.minutes, seconds)
     assert found == REFERENCE
 
 
@@ -146,8 +146,11 @@ def test_the_forecast_of_the_paper(repo: Path, monkeypatch: pytest.MonkeyPatch) 
     """As many jobs as Snakemake plans (test_published.py counts those); a GPU saves days."""
     monkeypatch.chdir(repo)
     paper = load_config("config/paper.yaml")
-    found = Counter(job.phase for job in jobs(paper, {}))
-    assert (found.pop("adapter"), found.pop("manifest")) == (5 * 11 * 5, 14)
+    found = Counter(one.rule.name for one in planned(paper, {}))
+    assert found.pop("fit_adapters") == 5 * 11 * 5
+    once = ("list_images", "text_set", "confusable_pairs", "pair_texts")
+    assert {found.pop(name) for name in once} == {14}
+    assert found.pop("compare") == 1
     assert set(found.values()) == {5 * 14}
     hours = [ahead(paper, gpus)[1] for gpus in (0, 1, 4)]
     assert hours[0] > 10 * hours[1] > 10 * hours[2]
@@ -175,19 +178,19 @@ def test_the_page_about_the_paper_shows_what_is_told(
     assert f"| {sum(disk.values()):.0f} GB on disk; {some:.0f} GB" in page
 
 
-def test_the_forecast_is_at_the_speed_of_the_last_run(tmp_path: Path) -> None:
+def test_the_forecast_is_at_the_speed_of_the_last_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A run that was stopped in the middle has measured this machine: the data set that is left
     takes a tenth of the usual time.
     """
     config = configured(tmp_path, datasets=["dtd", "eurosat"])
     usual = "at the usual speeds of machines"
     assert usual in ahead(config, gpus=0)[0][-1]
-    done, left = (job for job in jobs(config, {}) if job.phase == "image_features")
-    seconds = [job_seconds(config, job.phase, job.place) for job in (done, left)]
-    for path in done.files:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    measured = tmp_path / "benchmarks/image_features/clip/dtd.tsv"
+    done, left = (one for one in planned(config, {}) if one.rule.name == "encode_images")
+    seconds = [job_seconds(config, one.rule, one.place) for one in (done, left)]
+    monkeypatch.setattr(Judge, "reason_to_run", lambda _, job: job.name != done.job.name)
+    measured = tmp_path / "benchmarks/encode_images/clip/dtd.tsv"
     measured.parent.mkdir(parents=True)
     measured.write_text(f"s\trule_name\n{seconds[0] / 10}\tany\n")
     device = tmp_path / "environment.json"
@@ -195,10 +198,8 @@ def test_the_forecast_is_at_the_speed_of_the_last_run(tmp_path: Path) -> None:
     table = ahead(config, gpus=0)[0]
     (row,) = [line.split() for line in table if line.startswith("image_features")]
     assert row[1:3] == ["1", f"{seconds[1] / 10 / 3600:,.2f}"]
-    assert f"at the speed of the last run ({tmp_path}/benchmarks; of image_features)" in table[-1]
+    assert f"at the speed of the last run ({tmp_path}/benchmarks; of encode_images)" in table[-1]
     assert usual in ahead(config, gpus=1)[0][-1], "of another kind of device it says nothing"
-    shards = configured(tmp_path, datasets=["dtd", "eurosat"], features={"shards": 2})
-    assert usual in ahead(shards, gpus=0)[0][-1], "their merge takes a second"
     measured.write_text("s\tmax_rss\n1\t2\n")
     assert usual in ahead(config, gpus=0)[0][-1], "half a file"
 
@@ -224,11 +225,11 @@ def test_a_first_run_is_not_taken_for_one_of_50_000_images(
     """`make reproduce` in a fresh clone says minutes, as `check` does, and counts the page."""
     monkeypatch.chdir(repo)
     config = load_config("config/reproduce.yaml").model_copy(update={"results": tmp_path / "new"})
-    sizes = quick_checks.sizes_without_manifest(config)
-    lines = "\n".join(quick_checks.forecast(config, 0, sizes))
+    sizes = quick.sizes_without_manifest(config)
+    lines = "\n".join(quick.forecast(config, 0, sizes))
     assert re.search(r"^about [1-9] min in all", lines, flags=re.M), lines
     assert re.search(r"^report +1 +0\.0\d +0\.0 +CPU$", lines, flags=re.M), lines
-    artefacts = sum(job.size for job in jobs(config, sizes)) / 1e9
+    artefacts = sum(one.size for one in planned(config, sizes)) / 1e9
     page = ahead(config, 0, sizes)[2] - artefacts
     assert 5.3e-3 / 2 < page < 5.3e-3 * 2, "figures, tables, page and certificates of the default"
 
@@ -237,11 +238,11 @@ def test_a_small_disk_is_told_with_sizes_that_differ(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ "3.2 MB are needed, and 3.2 MB are free" was a riddle."""
-    monkeypatch.setattr(quick_checks, "ahead", lambda *_: (["table"], 1.0, 0.001605))
+    monkeypatch.setattr(quick, "ahead", lambda *_: (["table"], 1.0, 0.001605))
     usage = shutil.disk_usage(tmp_path)._replace(free=3_200_000)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"3\.21 MB are needed, and 3\.20 MB are free"):
-        list(quick_checks.forecast(configured(tmp_path), 0, {}))
+        list(quick.forecast(configured(tmp_path), 0, {}))
 
 
 def test_the_forecast_is_near_what_a_run_took(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ from coder_clip.datasets.fetch import refusal
 from coder_clip.errors import UserError
 from coder_clip.phases.image_features import shot_images
 from coder_clip.pipeline.config import Config, load_config
-from coder_clip.preflight import checks, quick_checks
-from coder_clip.preflight.checks import check_config
-from coder_clip.preflight.run import before_run
+from coder_clip.preflight import quick, thorough
+from coder_clip.preflight.check import Check as Checks
+from coder_clip.preflight.check import Run, before_run
 from trees import of_any_lists, plant, replace_entry
 from web import serve
 
@@ -37,13 +37,13 @@ GB = 10**9
 @pytest.fixture(autouse=True)
 def machine(tmp_path: Path, monkeypatch: Patch, repo: Path) -> None:
     """One whose speed and disk matter to no test here, with a network and data sets in `root`."""
-    monkeypatch.setattr(quick_checks, "refusal", lambda _: "")
+    monkeypatch.setattr(quick, "refusal", lambda _: "")
     usage = shutil.disk_usage(tmp_path)._replace(free=1000 * GB)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CODER_CLIP_DATA", "root")
     (tmp_path / "mini").symlink_to(repo / "data/mini")
-    checks._hub_problem.cache_clear()  # a process asks once about a model, and tests share theirs
+    thorough._hub_problem.cache_clear()  # a process asks once about a model, and tests share theirs
 
 
 def configure(**more: Any) -> Config:
@@ -67,7 +67,9 @@ def check(command: Callable[..., Any]) -> Check:
 
 def problems(config: Config) -> list[str]:
     """What a run says before its first job."""
-    return quick_checks.problems(config, FILE, list(config.datasets), [], asks=False)
+    checks = Checks(Run(config, FILE, list(config.datasets), [], asks=False, here=True))
+    list(checks.lines())
+    return checks.problems
 
 
 @pytest.mark.parametrize("lost", ["2750/Forest", "split_zhou_EuroSAT.json", ""])
@@ -113,7 +115,7 @@ def test_downloads_that_have_no_room(check: Check, monkeypatch: Patch, tmp_path:
 
 def test_servers_that_do_not_answer(check: Check, monkeypatch: Patch) -> None:
     """On a node without network hours of other work would pass, and then there would be no table."""
-    monkeypatch.setattr(quick_checks, "refusal", refusal)
+    monkeypatch.setattr(quick, "refusal", refusal)
     configure(datasets={"dtd": {"texts": "names"}}, fetch=True)
     archive = entry("dtd").downloads[0]
     with serve() as web:
@@ -153,10 +155,10 @@ def test_features_that_cannot_be_had(
         settings=["clean"],
         fetch=True,
     )
-    monkeypatch.setattr(quick_checks, "to_download", lambda _: names)
-    monkeypatch.setattr(quick_checks, "refusal", lambda url: "no network" * (dead in url.lower()))
+    monkeypatch.setattr(quick, "to_download", lambda _: names)
+    monkeypatch.setattr(quick, "refusal", lambda url: "no network" * (dead in url.lower()))
     why = "raw.githubusercontent.com (no network)"
-    assert quick_checks.unreachable(config) == (dict.fromkeys(names, why) if lost else {})
+    assert quick.unreachable(config) == (dict.fromkeys(names, why) if lost else {})
     if not local:
         said = check(int(not dead))
         refused = f"none of the data sets can be downloaded: {why}; start this where"
@@ -173,7 +175,7 @@ def test_weights_that_cannot_be_had(check: Check, monkeypatch: Patch, tmp_path: 
         hub.headers["X-Repo-Commit"] = "0" * 40
         assert f"{hub.url} has no org/vit (HTTP 404): compare the name" in check(1)
         hub.files["/org/vit/resolve/main/open_clip_config.json"] = b"{}"
-        checks._hub_problem.cache_clear()
+        thorough._hub_problem.cache_clear()
         fetched = "model clip: its files are not all on this machine; a run on it fetches them"
         assert fetched in check(0)
         (tmp_path / "cache").touch()
@@ -194,7 +196,7 @@ def test_a_run_names_all_that_is_missing_at_once(
         generator={"model": "gpt-4o-mini"},
     )
     with pytest.raises(UserError) as caught:
-        before_run(config, FILE, ["dtd"], ["clip"], asks=True, here=True)
+        before_run(Run(config, FILE, ["dtd"], ["clip"], asks=True, here=True))
     said = str(caught.value)
     assert "root, the folder of all data sets, does not exist" in said
     assert "OPENAI_API_KEY" in said
@@ -212,7 +214,8 @@ def test_an_image_that_was_cut_off_is_found_before_the_run(check: Check, part: s
     config = configure(datasets=EUROSAT)
     data = load_below("eurosat", Path("root"))
     train = data.split("train")
-    shots = shot_images(config, train, data.classes)[0].ids
+    a = config.adapter
+    shots = shot_images(train, data.classes, max(a.shots), a.seeds, a.repeat_shots)[0].ids
     left = [i for i in train.ids if i not in shots]
     victim = data.path({"test": data.split("test").ids, "shots": shots, "not drawn": left}[part][0])
     whole = victim.read_bytes()
@@ -263,9 +266,9 @@ def test_to_leave_out_everything_is_not_advised(check: Check) -> None:
 def cards(monkeypatch: Patch, tmp_path: Path) -> Callable[..., None]:
     """A machine whose GPUs have this much free memory; without any, a driver is all that it has."""
     (tmp_path / "driver/0").mkdir(parents=True)
-    monkeypatch.setattr(checks, "CARDS", tmp_path / "driver")
+    monkeypatch.setattr(thorough, "CARDS", tmp_path / "driver")
     monkeypatch.setattr("coder_clip.pipeline.resources.DRIVERS", (tmp_path / "driver",))
-    monkeypatch.setattr(checks, "weights", lambda *_, **__: iter(()))
+    monkeypatch.setattr(thorough, "weights", lambda *_, **__: iter(()))
 
     def have(*free: int, **features: Any) -> None:
         monkeypatch.setattr("torch.cuda.device_count", lambda: len(free))
@@ -304,9 +307,14 @@ def test_a_gpu_that_torch_cannot_use_is_none(
 def test_a_head_without_a_gpu_sends_jobs_to_nodes_that_have_one(monkeypatch: Patch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     config = configure(datasets=SHAPES, features={"device": "cuda"})
-    assert any("model mini" in line for line in check_config(config, FILE, here=False))
-    with pytest.raises(UserError, match="device 'cuda' is not on this machine"):
-        list(check_config(config, FILE, here=True))
+    checks = {}
+    for here in (False, True):
+        names = list(config.datasets), list(config.models)
+        checks[here] = Checks(Run(config, FILE, *names, asks=True, here=here, thorough=True))
+    assert any("model mini" in line for line in checks[False].lines())
+    list(checks[True].lines())
+    (problem,) = checks[True].problems
+    assert "device 'cuda' is not on this machine" in problem
 
 
 def test_weights_for_which_a_gpu_has_no_room(check: Check, monkeypatch: Patch) -> None:
@@ -315,6 +323,6 @@ def test_weights_for_which_a_gpu_has_no_room(check: Check, monkeypatch: Patch) -
     def load(*_: Any, **__: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(checks, "load_encoder", load)
+    monkeypatch.setattr(thorough, "load_encoder", load)
     configure(datasets=SHAPES)
     assert "model mini: the GPU has no room for its weights" in check(1)

@@ -11,8 +11,8 @@ import pytest
 
 from coder_clip.errors import UserError
 from coder_clip.pipeline.config import load_config
-from coder_clip.slurm import check, smoke
-from coder_clip.slurm.check import Planned, find_profile
+from coder_clip.preflight import cluster, smoke
+from coder_clip.preflight.cluster import Planned, find_profile
 
 pytest.importorskip(
     "snakemake_executor_plugin_slurm_resilient", reason="the executor for Slurm is not installed"
@@ -29,9 +29,9 @@ def job(rule: str, **resources: Any) -> Planned:
 def test_one_question_for_jobs_that_differ_in_size() -> None:
     """Thousands of jobs must not be thousands of questions."""
     jobs = [job("a", slurm_partition="cpu", mem_mb=m, runtime=5000 - m) for m in range(1000, 5000)]
-    places = check.by_place([*jobs, job("b", slurm_partition="gpu", mem_mb=1000)])
+    places = cluster.by_place([*jobs, job("b", slurm_partition="gpu", mem_mb=1000)])
     assert [len(of) for of in places] == [4000, 1]
-    most = {(j.asked["mem_mb"], j.asked["runtime"]) for j in check.heaviest(jobs)}
+    most = {(j.asked["mem_mb"], j.asked["runtime"]) for j in cluster.heaviest(jobs)}
     assert most == {(4999, 1), (1000, 4000)}
 
 
@@ -46,8 +46,8 @@ def test_an_amount_that_was_guessed_is_not_wrong_yet(
     guess.
     """
     refuse = lambda job, asked: "no" if asked["mem_mb"] > most else ""  # noqa: E731
-    monkeypatch.setattr(check, "_refusal", refuse)
-    (found,) = check._place([job("fit", slurm_partition="cpu", mem_mb=10_000)], Site(), guessed)
+    monkeypatch.setattr(cluster, "_refusal", refuse)
+    (found,) = cluster._place([job("fit", slurm_partition="cpu", mem_mb=10_000)], Site(), guessed)
     assert found.status == status
     assert ("a guess" in found.text) == (status == "note")
 
@@ -84,7 +84,7 @@ def test_without_slurm(repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("PATH", str(tmp_path))
     file = Path("config/reproduce.yaml")
     with pytest.raises(queue.SlurmError) as error:
-        next(check.check_cluster(load_config(file), file, "slurm"))
+        next(cluster.check_cluster(load_config(file), file, "slurm"))
     assert "no 'sinfo' on this machine" in str(error.value)
     assert "login node" in str(error.value)
 

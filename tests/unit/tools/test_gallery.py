@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from coder_clip.reporting.exhibits import EXHIBITS
+from coder_clip.reporting.all_exhibits import EXHIBITS
 from tools.gallery import gallery
 
 HEAD = "**Classes.** Right are 95.2 %. Oracle: more words."

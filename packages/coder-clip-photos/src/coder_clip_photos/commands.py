@@ -247,7 +247,7 @@ def _of_run(
     cache: bool,
 ) -> _Source:
     """The classifier of a finished run. without_run: options that a run does not go with."""
-    from coder_clip.evaluation.recommendation import NAMES
+    from coder_clip.evaluation.validation import NAMES
 
     from .classifier import Classifier
     from .runs import load_run

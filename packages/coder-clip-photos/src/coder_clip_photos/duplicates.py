@@ -15,8 +15,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from coder_clip.datasets.images import read_image
-from coder_clip.datasets.twins import WORKED_ON, near_twins
+from coder_clip.datasets.images import WORKED_ON, read_image
+from coder_clip.datasets.twins import near_twins
 
 
 def duplicate_groups(files: Sequence[Path]) -> list[tuple[list[int], bool]]:

@@ -23,11 +23,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from coder_clip.datasets.images import UnreadableImage, read_image, to_rgb
+from coder_clip.datasets.decoding import to_rgb
+from coder_clip.datasets.images import UnreadableImage, read_image
 from coder_clip.encoders.device import pick_device
 from coder_clip.encoders.spec import EncoderSpec, Precision
-from coder_clip.encoders.store import FeatureStore, cache_folder, features_key
+from coder_clip.encoders.store import FeatureStore, features_key
 from coder_clip.errors import UserError, one_line
+from coder_clip.foundation.caches import feature_store
 from coder_clip.foundation.progress import progress as progress_bar
 from coder_clip.foundation.reproducible import stored
 
@@ -104,7 +106,7 @@ class PhotoEncoder:
         cache: keep features in the user's cache folder.
         """
         self.spec, self.cache = spec, cache
-        folder = cache_folder() if cache else None
+        folder = feature_store() if cache else None
         self.store = FeatureStore(folder)
         self._keys: dict[str, str] = {}  # by kind
         self._loading = Lock()
@@ -151,7 +153,7 @@ class PhotoEncoder:
     def key(self, kind: str) -> str:
         """The key of this encoder's features of a kind, image or text, in the store."""
         if kind not in self._keys:
-            self._keys[kind] = features_key(self.metadata, pick_device(self.spec.device), kind)
+            self._keys[kind] = features_key(self.metadata, pick_device(self.spec.device))
         return self._keys[kind]
 
     @cached_property

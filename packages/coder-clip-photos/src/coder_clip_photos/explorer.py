@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from coder_clip.errors import UserError, nearest
-from coder_clip.evaluation.estimates import PairedTest, paired_test
+from coder_clip.evaluation.estimates import Difference, compare
 from coder_clip.evaluation.intervals import clear
 from coder_clip.texts.kinds import BESIDES_NAME
 from coder_clip.texts.sets import ClassTexts
@@ -118,7 +118,7 @@ class Explorer:
                 "labelled": self.study.labels is not None,
                 "accuracy": None if self.may_label else now.accuracy,
                 "difference": test,
-                "verdict": None if test is None else clear(test["difference"]),
+                "verdict": None if test is None else clear(test),
                 "tried": len(self.draft.work.tried),
                 "changed": sum(p["changed"] for p in photos),
                 "kinds": list(BESIDES_NAME),
@@ -329,7 +329,7 @@ class Explorer:
                 learned=self.learned is not None,
             )
 
-    def test(self) -> PairedTest | None:
+    def test(self) -> Difference | None:
         """These texts against the first ones, corrected for all text sets that were tried.
 
         None without labels.
@@ -341,7 +341,9 @@ class Explorer:
             return None
         k = max(1, len(self.draft.work.tried))
         tests = k * (k + 1)
-        return paired_test(self.study.start.correct, self.now.correct, tests, self.study.groups)
+        return compare(
+            self.study.start.correct, self.now.correct, groups=self.study.groups, tests=tests
+        )
 
     def why(self, position: int) -> dict[str, Any]:
         """A photo with its reasons. UserError for a position that is not there.

@@ -66,7 +66,7 @@ def with_provenance(explorer: Explorer) -> TextSet:
             "tried": len(explorer.draft.work.tried),
             "accuracy_before": start.accuracy["value"],
             "accuracy_after": now.accuracy["value"],
-            "difference": test["difference"],
+            "difference": test,
         }
     notes = dict(start.texts.provenance)
     for kind in BESIDES_NAME:

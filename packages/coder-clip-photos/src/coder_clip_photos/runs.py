@@ -35,17 +35,12 @@ from coder_clip.foundation.artifacts import (
     read_parquet,
     sha256,
 )
+from coder_clip.jobs import job_at, scope
 from coder_clip.phases.adapter import few_shot_inputs
-from coder_clip.phases.common import (
-    SHOTS,
-    SplitFeatures,
-    Texts,
-    read_image_features,
-    read_texts,
-    read_validation,
-)
+from coder_clip.phases.common import SHOTS, SplitFeatures, read_image_features
 from coder_clip.phases.rerank import read_one_to_one
 from coder_clip.phases.shots import shot_rows
+from coder_clip.phases.text_inputs import Texts, read_texts
 from coder_clip.phases.zero_shot import baseline_scores
 from coder_clip.pipeline.config import Config, load_config
 from coder_clip.protocols import SETTINGS, usable
@@ -180,8 +175,10 @@ def load_run(
     how = f"to run it again: 'make reproduce CONFIG={os.path.relpath(file, root)}' in {root}"
     try:
         refuse_stale(config, root, m, d)
-        texts = read_texts(config, m, d)
-        validation = read_validation(config, m, d)
+        texts = read_texts(Paths(config.results).text_features(m, d))
+        validation = None
+        if config.has_val(d):
+            validation = read_image_features(Paths(config.results).image_features(m, d, "val"))
         setting = _setting(config, m, d)
         stages = stage_two(config, m, d, texts, setting)
         methods = _Methods(config, m, d, texts, validation, stages, setting)
@@ -202,7 +199,7 @@ def load_run(
     chosen = _chosen(candidates, method or used.method or "coder", explained)
     rerank_off = ""
     if chosen.method == "coder_rerank":
-        rerank_off = Results.of(config).rerank_off(d, m)
+        rerank_off = Results(**scope(config)).rerank_off(d, m)
     return FinishedRun(
         encoder=encoder,
         texts=methods.described(chosen),
@@ -371,7 +368,7 @@ def stage_two(config: Config, model: str, dataset: str, texts: Texts, setting: s
     )
     pairs = load_pair_set(paths.one_to_one_texts(dataset), dataset, classes, made=True)
     return StageTwo(
-        pairs=read_one_to_one(config, new_images, False),
+        pairs=read_one_to_one(paths.one_to_one(model, dataset), new_images),
         pair_texts=pair_texts(pairs, load_templates(dataset, config.datasets[dataset])),
         threshold=float(threshold),
         top_k=config.rerank.top_k,
@@ -434,15 +431,18 @@ class _Methods:
         assert chosen.shots is not None
         assert chosen.seed is not None
         assert self.validation is not None
-        pool = read_image_features(self.config, self.model, self.dataset, SHOTS)
+        paths = Paths(self.config.results)
+        pool = read_image_features(paths.image_features(self.model, self.dataset, SHOTS))
+        place = {"model": self.model, "dataset": self.dataset, "shots": str(chosen.shots)}
+        fitted_as = job_at(self.config, "fit_adapters", **place).settings
         weights = class_weights(*self.texts.of("prompt"), len(self.classes))
         given = few_shot_inputs(
-            self.config,
-            self.dataset,
+            fitted_as["published"],
+            fitted_as["grid"],
             SETTINGS[self.setting],
             chosen.seed,
             pool,
-            shot_rows(self.config, pool, chosen.shots, chosen.seed),
+            shot_rows(pool, chosen.shots, chosen.seed, fitted_as["skip"]),
             self.validation,
             self.texts,
             weights,

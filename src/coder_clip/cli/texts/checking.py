@@ -12,6 +12,7 @@ import typer
 
 from ...errors import UserError
 from ...foundation.artifacts import Paths, read_classes
+from ...jobs import encoder_arguments
 from ...pipeline.config import Config, load_config
 from ...texts.checks import MAX_SHARED, Fault, check_texts
 from ...texts.english import use
@@ -154,7 +155,7 @@ def _encoder(given: str, config: Path) -> Encoder:
 
     c = load_config(config)
     (model,) = chosen("model", given, c.models)  # UserError if unknown
-    return encoder_of(c.models[model], c.features)
+    return encoder_of(**encoder_arguments(c, model))
 
 
 @dataclass

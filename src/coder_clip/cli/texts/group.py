@@ -5,8 +5,9 @@ from __future__ import annotations
 import typer
 
 from ...errors import UserError
+from ...jobs import work
 from ...pipeline.config import load_config
-from ..options import DEFAULT_CONFIG, App, CommandGroup, ConfigOption, DatasetOption, chosen, phase
+from ..options import DEFAULT_CONFIG, App, CommandGroup, ConfigOption, DatasetOption, chosen
 
 app = App(
     cls=CommandGroup,
@@ -34,4 +35,4 @@ def texts(
         return
     c = load_config(config)
     for d in chosen("data set", dataset, c.datasets):
-        phase("texts").run(c, d)
+        work(c, "text_set", dataset=d)

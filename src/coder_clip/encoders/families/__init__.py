@@ -3,8 +3,8 @@
     PREFIXES = ("siglip:",)          how names of its models begin; "": names without a prefix
     NAMES = "siglip:PATH"            how its models are named, for the schema and the help
     LIBRARIES = ("transformers",)    optional: packages whose versions can change features
-    MAKERS = {"image": (...), ...}   optional: where the code begins that makes features, as in
-                                     `encoders.store`; default: ``load`` and what it mentions
+    MAKERS = ("encoders/NAME",)      optional: modules that make features, as in `encoders.store`;
+                                     default: the family's own
 
 and defines ``load``, from a `spec.EncoderSpec` and whether downloads are forbidden to
 `towers.Towers`. A family that brings texts as features defines ``tables`` instead, from a model and
@@ -23,7 +23,6 @@ A configuration names a model by its prefix. It is listed nowhere else."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
     from ..text_tables import TextTables
 
 FOLDER = Path(__file__).parent
-Makers = Mapping[str, tuple[tuple[str, str], ...]]  # kind -> module and function
-# without MAKERS, everything that ``load`` mentions
-KINDS = ("image", "text", "encoder")
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ class Family:
     prefixes: tuple[str, ...]
     names: str
     libraries: tuple[str, ...]
-    makers: Makers
+    makers: tuple[str, ...]
     module: scan.Module = field(repr=False, compare=False)
 
     @property
@@ -68,8 +64,7 @@ def _scanned() -> dict[str, Family]:
     families = {}
     for module in scan.modules(FOLDER):
         prefixes, names = module.required("PREFIXES", "NAMES")
-        load = ((f"encoders/families/{module.name}", "load"),)
-        makers = module.get("MAKERS", dict.fromkeys(KINDS, load))
+        makers = module.get("MAKERS", (f"encoders/families/{module.name}",))
         libraries = module.get("LIBRARIES", ())
         families[module.name] = Family(module.name, prefixes, names, libraries, makers, module)
     return families

@@ -25,20 +25,7 @@ PREFIXES = ("", "hf-hub:", "local-dir:")
 NAMES = "open_clip name, hf-hub:ORG/NAME, or local-dir:PATH"
 LIBRARIES = ("open_clip_torch", "timm", "transformers")
 # what loads weights needs no mention, because the hash of the loaded weights is in the metadata
-MAKERS = {
-    "image": (
-        ("encoders/open_clip_towers", "OpenClipTowers.image_features"),
-        ("encoders/open_clip_towers", "preprocessing"),
-        ("encoders/open_clip_towers", "empty_model"),
-    ),
-    "text": (
-        ("encoders/open_clip_towers", "OpenClipTowers.tokenize"),
-        ("encoders/open_clip_towers", "OpenClipTowers.text_features"),
-        ("encoders/open_clip_towers", "OpenClipTowers.needed_lengths"),
-        ("encoders/open_clip_towers", "empty_model"),
-    ),
-    "encoder": (("encoders/open_clip_towers", "load"),),
-}
+MAKERS = ("encoders/open_clip_features",)
 CONFIG = "open_clip_config.json"
 FOLDER = "local-dir:"
 

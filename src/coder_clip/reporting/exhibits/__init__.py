@@ -10,8 +10,7 @@ A module declares, as literals::
 
 and defines ``table``, a function from `Results` to `Table`, or ``FIGURE``, a `Drawing`, or both.
 Where there may be nothing to show it has ``nothing``, too, a function from `Results` to the reason
-("" if there is something). The rules, the command line, the report and the tests find it here;
-nothing else lists it.
+("" if there is something). `all_exhibits` finds it; nothing else lists it.
 """
 
 from __future__ import annotations
@@ -130,25 +129,12 @@ class Exhibit:
         return importlib.import_module(f".{self.name}", __package__)
 
 
-def _exhibit(module: scan.Module) -> Exhibit:
-    """Make an exhibit from what its module declares, without importing the module."""
+def exhibit(name: str, folder: Path = Path(__file__).parent) -> Exhibit:
+    """An exhibit, from what its module declares, without importing the module."""
+    module = scan.module(folder / f"{name}.py")
     section, order, phases = module.required("SECTION", "ORDER", "PHASES")
     has_table, has_figure = module.defines("table"), module.defines("FIGURE")
     if not has_table and not has_figure:
-        raise ImportError(f"exhibit '{module.name}' has neither a function table nor a FIGURE")
-    flags = (module.get(name, False) for name in ("SHOWS_IMAGES", "DETAIL"))
-    return Exhibit(module.name, section, order, phases, has_table, has_figure, *flags)
-
-
-def _place(exhibit: Exhibit) -> tuple[int, str, int, str]:
-    """Sort key: the place of an exhibit on the page."""
-    # a section that is not listed comes after all listed ones
-    known = exhibit.section in SECTIONS
-    section = list(SECTIONS).index(exhibit.section) if known else len(SECTIONS)
-    return section, exhibit.section, exhibit.order, exhibit.name
-
-
-# In the order of the page.
-EXHIBITS = sorted(map(_exhibit, scan.modules(Path(__file__).parent)), key=_place)
-TABLES = {e.name: e for e in EXHIBITS if e.has_table}
-FIGURES = {e.name: e for e in EXHIBITS if e.has_figure}
+        raise ImportError(f"exhibit '{name}' has neither a function table nor a FIGURE")
+    flags = (module.get(flag, False) for flag in ("SHOWS_IMAGES", "DETAIL"))
+    return Exhibit(name, section, order, phases, has_table, has_figure, *flags)

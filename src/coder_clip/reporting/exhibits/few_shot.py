@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...baselines.methods import ABLATIONS, CLIP_ENSEMBLE, FEW_SHOT, METHODS
+from ...baselines import CLIP_ENSEMBLE
+from ...baselines.methods import ABLATIONS, FEW_SHOT, METHODS
 from ..parts import cells, frames, layout, notes
 from ..parts.style import GREY, Drawing, Loader, look
 from ..parts.table import AVERAGE, Column, Table
@@ -68,7 +69,7 @@ def _frame(results: Results) -> tuple[pd.DataFrame, int]:
         place = (r["dataset"], *(r[key] for key in PLACE))
         # one column for each part of the estimate over seeds
         estimate = r["accuracy"]
-        row = {**r, "accuracy": estimate["mean"], "split": results.split(r["dataset"])}
+        row = {**r, "accuracy": estimate["value"], "split": results.split(r["dataset"])}
         row |= {f"accuracy_{key}": estimate[key] for key in ("std", "low", "high")}
         rows.append({**row, "seeds": n_seeds.get(place, 0)})
     values = ["accuracy", "accuracy_std", "accuracy_low", "accuracy_high", "seeds", "split"]

@@ -48,7 +48,13 @@ def table(results: Results) -> Table:
         for n in results.shots_of(dataset):
             flaws += [{**f, "shots": n} for f in results.adapter(dataset, model, n)["flaws"]]
         for f in flaws:
-            row = {"dataset": dataset, "model": model, **f, "leak": FLAWS[f["flaw"]].leak}
+            row = {
+                "dataset": dataset,
+                "model": model,
+                **f,
+                **f["difference"],
+                "leak": FLAWS[f["flaw"]].leak,
+            }
             looked_at = f.get("looked_at", {})
             row["looked_at_clean"] = looked_at.get("clean")
             row["looked_at"] = looked_at.get("flawed")

@@ -49,7 +49,7 @@ def table(results: Results) -> Table:
         for m in in_order(results.main_methods(dataset, model).values()):
             against = m["against_clip"] or {}  # CLIP has None
             draws = {f"draws_{key}": value for key, value in m.get("draws", {}).items()}
-            difference = {"difference_to_clip": against.get("difference")}
+            difference = {"difference_to_clip": against}
             rows.append({**place, **m, **against, **difference, **draws})
     shares = ["accuracy", "top5_accuracy", "mean_class_recall", "difference_to_clip"]
     frame = frames.tidy(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,7 @@ from ...foundation.terminal import counted
 from ..results import Results
 from .table import AVERAGE, Cell, Column, Table
 
-Record = dict[Hashable, Any]
+Record = Mapping[Any, Any]
 PLACES = ("Data set", "Model")  # the columns that say where a row is from
 Shown = tuple[Column, Callable[[Record], Cell]]  # a column, and how a record fills its cell
 
@@ -135,7 +135,7 @@ def table(
 
     frame: the CSV. shown: the records that readers see, if these are others.
     """
-    columns = [*_place(results), *columns]
+    columns = [*place(results), *columns]
     if shown is None:
         shown = frame
     records = shown.to_dict("records")
@@ -150,7 +150,7 @@ def pivot(
     caption: str,
     frame: pd.DataFrame,
     start: Sequence[Shown],
-    across: tuple[str, Mapping[Hashable, Column]],
+    across: tuple[str, Mapping[Any, Column]],
     cell: Callable[[Record], Cell],
     notes: Sequence[str] = (),
 ) -> Table:
@@ -159,7 +159,7 @@ def pivot(
     across: a key of the records, and a column for each value of this key, which ``cell`` fills from
     the record with this value; – without such a record.
     """
-    start = [*_place(results), *start]
+    start = [*place(results), *start]
     key, columns = across
     values = list(columns)
     rows: dict[tuple[str, ...], list[Cell]] = {}  # by the text of the first cells
@@ -172,7 +172,7 @@ def pivot(
     return _table(results, title, caption, frame, heads, list(rows.values()), notes, len(start))
 
 
-def by_shots(results: Results, unit: str) -> tuple[str, Mapping[Hashable, Column]]:
+def by_shots(results: Results, unit: str) -> tuple[str, Mapping[Any, Column]]:
     """``across`` of `pivot`: a column for each number of shots.
 
     A phone shows only the fewest and the most. unit: follows the number in the column's label.
@@ -227,7 +227,7 @@ def only(results: Results) -> str:
     return " ".join(f"{place}: {names[0]}." for place, names in named if len(names) == 1)
 
 
-def _place(results: Results) -> list[Shown]:
+def place(results: Results) -> list[Shown]:
     """The first columns: data set and model, each only if there are several."""
     columns: list[Shown] = []
     if len(results.datasets) > 1:

@@ -18,8 +18,8 @@ def tidy(
 ) -> pd.DataFrame:
     """Turn rows into a frame with these columns; values that a row lacks are NaN.
 
-    intervals: columns that hold an estimate. Each becomes three: NAME (the value, or the mean over
-    seeds), NAME_low and NAME_high.
+    intervals: columns that hold an estimate. Each becomes three: NAME (the value), NAME_low and
+    NAME_high.
     """
     names = []
     for column in columns:
@@ -30,9 +30,8 @@ def tidy(
     for row in rows:
         record = dict(row)
         for key in intervals:
-            # an estimate has a value, or a mean over seeds, or is absent
             estimate = row.get(key) or {}
-            record[key] = estimate.get("value", estimate.get("mean", np.nan))
+            record[key] = estimate.get("value", np.nan)
             record[f"{key}_low"] = estimate.get("low", np.nan)
             record[f"{key}_high"] = estimate.get("high", np.nan)
         records.append(record)

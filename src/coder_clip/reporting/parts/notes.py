@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 
 from ...datasets.twins import GROUPED_BY
 from ..results import Results
-from .table import AVERAGE
 
 
 def splits(results: Results, datasets: Iterable[str]) -> str:
@@ -24,36 +23,28 @@ def splits(results: Results, datasets: Iterable[str]) -> str:
 
 
 def source_of_groups(results: Results, dataset: str) -> str:
-    """Where the groups of a data set come from, in words; for AVERAGE of each data set.
+    """Where the groups of a data set come from, in words.
 
     "" where no two images can be alike, as in drawn data sets.
     """
-    if dataset != AVERAGE:
-        return GROUPED_BY.get(results.manifest(dataset).get("grouped_by", ""), "")
-    of_source = _by_groups(results)
-    return "; ".join(f"{source} on {len(names)}" for source, names in of_source.items())
+    return GROUPED_BY.get(results.manifest(dataset).get("grouped_by", ""), "")
 
 
 def grouped(results: Results) -> str:
     """Note on the groups behind every verdict: on which data sets they are declared, and on which
     they are only detected.
     """
-    said = [f"{source} ({', '.join(names)})" for source, names in _by_groups(results).items()]
-    if not said:
-        return ""
-    return (
-        f"Groups of near twins, which count as one observation in each verdict: {'; '.join(said)}."
-    )
-
-
-def _by_groups(results: Results) -> dict[str, list[str]]:
-    """Where groups come from, in words -> data sets."""
     of_source: dict[str, list[str]] = {}
     for dataset in results.datasets:
         source = source_of_groups(results, dataset)
         if source:
             of_source.setdefault(source, []).append(dataset)
-    return of_source
+    said = [f"{source} ({', '.join(names)})" for source, names in of_source.items()]
+    if not said:
+        return ""
+    return (
+        f"Groups of near twins, which count as one observation in each verdict: {'; '.join(said)}."
+    )
 
 
 def rerank_off(results: Results) -> str:

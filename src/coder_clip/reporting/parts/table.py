@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass
 
 import pandas as pd
 
-AVERAGE = "(average)"  # over data sets; no data set can have this name
+from ..results import AVERAGE as AVERAGE
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,22 @@ class Table:
         width = sum(c.label in ("Data set", "Model") for c in self.columns)
         keys = [[c.text for c in row[:width]] for row in self.rows]
         return [i > 0 and key != keys[i - 1] for i, key in enumerate(keys)]
+
+    def keys(self) -> list[str]:
+        """For each row its words (data set, method, …) as part of an address, each once."""
+        counts: Counter[str] = Counter()
+        found = []
+        for row in self.rows:
+            words = [c.text for c, of in zip(row, self.columns, strict=True) if not of.numeric]
+            key = anchor(" ".join(words or [row[0].text]))
+            counts[key] += 1
+            found.append(key if counts[key] == 1 else f"{key}-{counts[key]}")
+        return found
+
+
+def anchor(words: str) -> str:
+    """Words as part of an address within a page."""
+    return re.sub(r"\W+", "-", words.lower()).strip("-")
 
 
 def empty(title: str, why: str) -> Table:

@@ -56,11 +56,6 @@ def host(generator: GeneratorConfig) -> str:
     return urlsplit(place(generator)).netloc
 
 
-def key_variable(generator: GeneratorConfig) -> str | None:
-    """The name of the environment variable with the key; None if the server needs no key."""
-    return generator.key_variable or ("OPENAI_API_KEY" if generator.base_url is None else None)
-
-
 def api_key(generator: GeneratorConfig) -> str:
     """The key from the environment variable that the configuration names.
 
@@ -68,7 +63,7 @@ def api_key(generator: GeneratorConfig) -> str:
 
     OpenAI's variable is the default for its own server only: the key must not go to another one.
     """
-    name = key_variable(generator)
+    name = generator.secret
     if name is None:
         return "none"
     return secret(name)
@@ -122,9 +117,7 @@ def same_model(asked: str, served: str) -> bool:
 
 def masked(text: str, generator: GeneratorConfig) -> str:
     """A text of a server without the secrets that were sent to it."""
-    names = [key_variable(generator)]
-    names += [value[1:] for value in generator.headers.values() if value.startswith("$")]
-    for name in filter(None, names):
+    for name in generator.secrets:
         value = os.environ.get(name, "").strip()
         # a local server's "none" or "test" is no secret, and an ordinary word in texts
         if len(value) >= SHORTEST_KEY:
@@ -160,7 +153,7 @@ def judge(
     words = said(error.response.text, generator)
     # errors that end the run come before those of one question
     if status == 401:
-        name = key_variable(generator)
+        name = generator.secret
         key = "a request without a key (generator.key_variable names one)"
         if name:
             key = f"the key in {name}"

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
-from ...foundation import evidence
 from ..names import name_key, plain_name
 from . import Made, Task
 
@@ -218,10 +217,10 @@ def places() -> list[Path]:
 
     Only WNSEARCHDIR if it is set, else those of system packages and of NLTK's data.
     """
-    folder = evidence.variable("WNSEARCHDIR")
+    folder = os.environ.get("WNSEARCHDIR")
     if folder:
         return [Path(folder)]
-    nltk = [p for p in (evidence.variable("NLTK_DATA") or "").split(os.pathsep) if p]
+    nltk = [p for p in os.environ.get("NLTK_DATA", "").split(os.pathsep) if p]
     nltk += [f"{p}/nltk_data" for p in (Path.home(), sys.prefix, "/usr/share", "/usr/local/share")]
     corpora = [Path(p, "corpora", name) for p in nltk for name in ("wordnet", "wordnet.zip")]
     return [Path("/usr/share/wordnet"), Path("/usr/local/WordNet-3.0/dict"), *corpora]

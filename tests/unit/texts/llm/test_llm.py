@@ -497,7 +497,7 @@ def test_the_shown_cost_is_that_of_the_configuration_we_ship(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """docs/texts_answers.md shows what the command prints; without images, key or network."""
-    from coder_clip.phases.generate_texts import asked
+    from coder_clip.preflight.questions import asked
     from coder_clip.texts.llm.estimate import lines
 
     monkeypatch.chdir(repo)

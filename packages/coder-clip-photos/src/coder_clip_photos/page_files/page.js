@@ -30,7 +30,7 @@ function effect(line) {
     line.append(`Your texts change ${changed} right or wrong.`);
     return;
   }
-  const { low, high, value } = d.difference, { verdict, tried } = state;
+  const { low, high, value } = d, { verdict, tried } = state;
   const said = verdict ? `clearly ${verdict}` : "no clear difference";
   line.append(make("span", { className: { better: "good", worse: "bad" }[verdict] ?? "" },
     `Your texts: ${points(value)} points [${points(low)}, ${points(high)}], ${count(d.fixed, "photo")} put right, ${grouped(d.broke)} put wrong: ${said}.`),

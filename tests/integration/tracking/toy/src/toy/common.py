@@ -4,13 +4,9 @@ import os
 import time
 from pathlib import Path
 
-from coder_clip.foundation import evidence
-from coder_clip.foundation.artifacts import write_bytes
-
 
 def asked(name: str, path: str) -> bool:
-    with evidence.unseen():  # a test asks, and no result depends on it
-        return os.path.exists(name) and Path(name).read_text() in path
+    return os.path.exists(name) and Path(name).read_text() in path
 
 
 def write(path: str, data: bytes) -> None:
@@ -24,4 +20,7 @@ def write(path: str, data: bytes) -> None:
             time.sleep(0.05)
     if asked("fail", path):
         raise SystemExit(f"asked to fail on {path}")
-    write_bytes(path, data)  # and rename;
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    part = Path(path).with_name(f".{Path(path).name}.part")
+    part.write_bytes(data)
+    part.rename(path)  # and rename;

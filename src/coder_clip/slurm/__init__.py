@@ -1,1 +1,0 @@
-"""Checks of a Slurm cluster before a run; packages/ has the executor of the jobs."""

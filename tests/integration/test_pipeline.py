@@ -16,11 +16,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
 
-from plain_claims import wrong_accuracies, wrong_claims
+from plain_claims import shot_votes, wrong_accuracies, wrong_claims
 from working_copy import PHASES, REPORT, Work, environment
 
 DATASETS, SHOTS = ("shapes", "marks"), (1, 2)
@@ -159,6 +160,14 @@ def test_the_claims_of_a_run_are_what_plain_numpy_makes_of_its_rows(finished: Wo
     found, wrong = wrong_claims(results)
     assert (wrong_accuracies(results), wrong) == ([], [])
     assert found > 50
+
+
+def test_validation_images_choose_hyper_parameters(finished: Work) -> None:
+    """Chosen on other images, few-shot methods look better or worse than they are."""
+    betas = np.linspace(0.1, 200, 20)
+    told, chosen, others = shot_votes(finished.folder / "results", "shapes", 2, 2, betas.tolist())
+    assert told == pytest.approx(chosen, abs=1e-8)
+    assert told["val_accuracy"] >= max(others) - 1e-8 > min(others)
 
 
 STAGE_TWO = {"pair_texts": 2, "encode_pairs": 2, "rerank_top": 2}

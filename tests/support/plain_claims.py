@@ -79,6 +79,34 @@ def _wrong(results: Path, model: str, dataset: str) -> list[str]:
     return wrong
 
 
+# ---- the choice of hyper-parameters
+
+
+def shot_votes(
+    results: Path, dataset: str, shots: int, seed: int, betas: list[float]
+) -> tuple[Record, Record, list[float]]:
+    """The adapter on raw features without CLIP's logits: what the run says of a seed; its
+    accuracies with the β that was chosen; validation accuracies with other β.
+    """
+    document = read(results / f"adapter/mini/{dataset}/{shots}.json")
+    name = ("raw_without_clip", "clean", seed)
+    told = next(r for r in document["runs"] if (r["method"], r["setting"], r["seed"]) == name)
+    folder = results / f"image_features/mini/{dataset}"
+    pool, head = tensors(folder / "shots.safetensors")
+    drawn = [image for draw in head["draws"][str(seed)][:shots] for image in draw]
+    rows = [head["ids"].index(image) for image in drawn]
+    keys = unit(pool["features"][rows])
+    votes = np.eye(len(head["classes"]))[pool["labels"][rows]]
+
+    def accuracy(split: str, beta: float) -> float:
+        of_split, _ = tensors(folder / f"{split}.safetensors")
+        logits = np.exp(beta * (unit(of_split["features"]) @ keys.T - 1)) @ votes
+        return float((logits.argmax(axis=1) == of_split["labels"]).mean())
+
+    chosen = {f"{split}_accuracy": accuracy(split, told["beta"]) for split in ("val", "test")}
+    return {key: told[key] for key in chosen}, chosen, [accuracy("val", beta) for beta in betas]
+
+
 # ---- claims
 
 

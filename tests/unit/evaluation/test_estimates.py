@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from scipy.stats import t as student
 
+from coder_clip.claims import FEWEST_SETS, verdict
 from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import compare, estimate
 from coder_clip.evaluation.intervals import clear
+from coder_clip.evaluation.pooled import pooled
 
 results = st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=30)
 
@@ -272,3 +274,13 @@ def test_a_comparison_over_fifty_thousand_images_can_be_small() -> None:
     after = before ^ (rng.random((3, 50_000)) < 0.1)
     assert 0 < compare(before, after)["p_value"] < 0.01
     assert 0 < compare(before[:1], after[:1])["p_value"] < 1e-4
+
+
+@pytest.mark.parametrize(("data_sets", "said"), [(5, "open"), (6, "shown")])
+def test_six_data_sets_are_the_fewest_that_the_signed_rank_can_tell(
+    data_sets: int, said: str
+) -> None:
+    """A mean of five would be judged, and could be "open" only."""
+    mean = pooled([{"value": v, "low": v, "high": v} for v in np.linspace(0.04, 0.05, data_sets)])
+    assert mean is not None
+    assert (verdict(mean), data_sets >= FEWEST_SETS) == (said, said == "shown")

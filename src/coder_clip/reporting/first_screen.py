@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..baselines.methods import LABELS
-from ..claims import JUDGED, PAPER
+from ..claims import JUDGED, PAPER, REEVALUATION
 from ..datasets import is_part
 from ..foundation.terminal import counted
-from .exhibits.claims import TONES, said, where
+from .exhibits.claims import TONES, VERDICTS, said, where
 from .parts.cells import Record, with_interval
 from .results import Results
 from .verdicts import places, records, tested
 
 METHODS = ("clip", "clip_ensemble", "coder", "coder_rerank")
 MOST = 10  # claims
+LEGEND = (
+    f"{VERDICTS} A claim of the {PAPER} that is contradicted speaks against it, and so does one of "
+    f"{REEVALUATION} (CVPR 2026) that is shown."
+)
 # The claims of a first screen, in this order, chosen before any result: what the paper says of each
 # of its parts, and what others say against it. A contradicted claim of the paper comes first,
 # and others with a verdict follow in the order of their table.
@@ -136,4 +140,4 @@ def in_words(screen: FirstScreen) -> list[str]:
         lines.append(f"  {headline.statement} ({headline.source})")
         of_places = zip(screen.places, headline.verdicts, strict=True)
         lines += [f"    {place}: {words}" for place, (words, _) in of_places]
-    return lines
+    return [*lines, "", LEGEND]

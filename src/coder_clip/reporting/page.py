@@ -34,7 +34,7 @@ from ..texts.kinds import OF_CLASS
 from .all_exhibits import EXHIBITS
 from .answer import answers, overall
 from .exhibits import SECTIONS, Exhibit
-from .first_screen import first_screen
+from .first_screen import LEGEND, first_screen
 from .parts.layout import thumbnail
 from .parts.notes import source_of_groups
 from .parts.style import Loader
@@ -165,6 +165,7 @@ def render(
         corrections=_corrections(results),
         twins=_twins(results),
         first=None if photos else first_screen(results),
+        legend=LEGEND,
         few_shot_figure=shown.get("figure-few_shot"),
         in_the_paper=in_the_paper,
         all_items=every,

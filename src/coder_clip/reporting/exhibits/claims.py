@@ -21,15 +21,18 @@ PHASES = ("claims",)
 
 TONES = {"shown": "good", "contradicted": "bad"}
 DOUBTFUL = " (?)"
+VERDICTS = (
+    "Shown: the interval is above 0. Contradicted: below 0. Open: it includes 0. (?): not confirmed "
+    "when corrected for all tests of the run (Holm). Not judged: few-shot methods with fewer than "
+    f"three seeds, a discriminant of one shot, or a mean of fewer than {FEWEST_SETS} data sets. "
+    "–: the run has not both sides."
+)
 CAPTION = (
     "Two methods on the same test images, in the setting clean (nothing is chosen on test images): "
-    "the difference in percentage points in favour of the claim, with its 95 % interval. Shown: "
-    "the interval is above 0. Contradicted: below 0. Open: it includes 0. A claim about texts is "
-    "judged on classes like these; behind “here” stands the interval on these classes alone. "
-    "Exploratory: the rule came after a first number. (?): not confirmed when corrected for all "
-    "tests of the run (Holm). Not judged: few-shot methods with fewer than three seeds, a "
-    f"discriminant of one shot, or a mean of fewer than {FEWEST_SETS} data sets. Off: validation "
-    "chose to change nothing. –: the run has not both sides."
+    "the difference in percentage points in favour of the claim, with its 95 % interval. A claim "
+    "about texts is judged on classes like these; behind “here” stands the interval on these "
+    f"classes alone. Exploratory: the rule came after a first number. {VERDICTS} Off: validation "
+    "chose to change nothing."
 )
 SOURCE_NOTE = (
     "; ".join(f"“{name}”: {source}" for name, source in SOURCES.items())

@@ -22,9 +22,10 @@ PHASES = ("claims",)
 TONES = {"shown": "good", "contradicted": "bad"}
 DOUBTFUL = " (?)"
 VERDICTS = (
-    "Shown: the interval is above 0. Contradicted: below 0. Open: it includes 0. (?): not confirmed "
-    "when corrected for all tests of the run (Holm). Not judged: few-shot methods with fewer than "
-    f"three seeds, a discriminant of one shot, or a mean of fewer than {FEWEST_SETS} data sets. "
+    "Shown: the interval is above 0. Contradicted: below 0. Open: it includes 0. "
+    "(?): not confirmed when corrected for all tests of the run (Holm). "
+    "Not judged: few-shot methods with fewer than three seeds, a discriminant of one shot, "
+    f"or a mean of fewer than {FEWEST_SETS} data sets. "
     "–: the run has not both sides."
 )
 CAPTION = (
